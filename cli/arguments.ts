@@ -1,0 +1,20 @@
+/** What may not stand on a command line, where every process of the machine can read it. */
+import { KnownError } from '../base/errors.ts'
+
+export class PasswordInArgument extends KnownError {
+  readonly code = 'PASSWORD_IN_ARGUMENT'
+  readonly remedy =
+    'Put the connection string into the environment variable STENO_UPSTREAM or into a file named by --upstream-file; whoever lists processes can read arguments. Consider this password known and change it.'
+  readonly safeToRetry = true
+  constructor() {
+    super('a password was given as a process argument')
+  }
+}
+
+const urlWithPassword = /:\/\/[^\s/?#@:]*:[^\s/?#@]+@/
+const keywordPassword = /(?:^|[\s?&=])(?:ssl)?password\s*=\s*[^\s&]/i
+
+/** @throws PasswordInArgument; its message repeats nothing of the argument */
+export function refusePasswordInArguments(argv: readonly string[]): void {
+  if (argv.some((argument) => urlWithPassword.test(argument) || keywordPassword.test(argument))) throw new PasswordInArgument()
+}

@@ -1,0 +1,193 @@
+/** `steno proxy`: reads what the proxy is told, runs it until a signal, and ends it in good order. */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { KnownError, messageOf } from '../base/errors.ts'
+import { createLog } from '../base/log.ts'
+import { Secret } from '../postgres/authentication/secret.ts'
+import { parseConnectionString, redactedText, type ConnectionSettings } from '../postgres/connection-string.ts'
+import { startProxy } from '../sidecar/main.ts'
+import { defaultSegmentLimits, type ProxySettings } from '../sidecar/settings.ts'
+import { defaultSpoolLimits } from '../sidecar/spool/spool-writer.ts'
+import { stateFolder } from './state-folder.ts'
+import { storeOption } from './store-option.ts'
+
+/** Options that cannot hold at the same time, or something needed that is missing. */
+export class BadSettings extends KnownError {
+  readonly code = 'BAD_SETTINGS'
+  readonly remedy: string
+  readonly safeToRetry = true
+  constructor(what: string, remedy: string, cause?: unknown) {
+    super(what, { cause })
+    this.remedy = remedy
+  }
+}
+
+type Options = {
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly store: string
+  readonly spool: string
+  readonly upstream?: string
+  readonly upstreamFile?: string
+  readonly databases: readonly string[]
+  readonly agentTokenFile?: string
+  readonly allowCleartextPassword: boolean
+  readonly onRecordFailure: 'block' | 'continue'
+  readonly recordWaitMilliseconds: number
+  readonly spoolBytesMax: number
+  readonly spoolAgeMillisecondsMax: number
+  readonly segmentBytesMax: number
+  readonly segmentMilliseconds: number
+  readonly connectionsMax: number
+  readonly startupMillisecondsMax: number
+  readonly drainMilliseconds: number
+  readonly metricsListen?: { readonly host: string; readonly port: number }
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+}
+
+export function command(): Command {
+  return new Command('proxy')
+    .description(
+      'Stands between agents and a PostgreSQL database: every statement and every result is in the spool before it goes on, and\n' +
+        'sealed into the store from there. When the upstream names a user, agents need no credential (custody); when it names none,\n' +
+        'each agent signs in at the database itself (pass-through).',
+    )
+    .addOption(new Option('--listen <address>', 'where agents connect').default({ host: '127.0.0.1', port: 6432 }, '127.0.0.1:6432').argParser(address))
+    .addOption(storeOption())
+    .option('--spool <folder>', 'local folder that holds recordings until the store has them', path.join(stateFolder(process.env), 'spool'))
+    .option('--upstream <string>', 'the database, as a connection string without a password')
+    .option('--upstream-file <file>', 'a file that holds the connection string; else the environment variable STENO_UPSTREAM')
+    .option('--databases <name...>', "databases open to agents beside the upstream's own (custody)", [])
+    .option('--agent-token-file <file>', 'a file with the token that agents must give as their password (custody)')
+    .option('--allow-cleartext-password', 'send the password in the clear without TLS when the database asks for that', false)
+    .addOption(
+      new Option('--on-record-failure <what>', 'what happens to traffic that cannot be recorded').choices(['block', 'continue']).default('block'),
+    )
+    .addOption(milliseconds('--record-wait-milliseconds <n>', 'how long traffic waits for a spool that refuses before that', 10_000))
+    .addOption(count('--spool-bytes-max <n>', 'what may wait for the store before traffic waits', defaultSpoolLimits.unshippedBytesMax))
+    .addOption(milliseconds('--spool-age-milliseconds-max <n>', 'how old it may grow before traffic waits', defaultSpoolLimits.unshippedMillisecondsMax))
+    .addOption(count('--segment-bytes-max <n>', 'a part of a session is stored when it is this large', defaultSegmentLimits.bytesMax))
+    .addOption(milliseconds('--segment-milliseconds <n>', 'or this old', defaultSegmentLimits.ageMilliseconds))
+    .addOption(count('--connections-max <n>', 'agents served at a time', 1_000))
+    .addOption(milliseconds('--startup-milliseconds-max <n>', 'how long a connection may take to begin its session', 60_000))
+    .addOption(milliseconds('--drain-milliseconds <n>', 'how long a stopping proxy lets statements end', 5_000))
+    .addOption(new Option('--metrics-listen <address>', 'serve /metrics, /healthz and /readyz here').argParser(address))
+    .addOption(new Option('--log-level <level>').choices(['debug', 'info', 'warn', 'error', 'silent']).default('info'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  STENO_UPSTREAM='postgresql://shop:secret@db.internal/shop?sslmode=verify-full' steno proxy --store file:///var/lib/steno
+  steno proxy --upstream-file /run/secrets/upstream --listen 127.0.0.1:6432 --agent-token-file /run/secrets/agent-token
+  steno proxy --upstream 'host=db.internal sslmode=require'      # pass-through: agents bring their own credential
+
+The proxy ends on SIGTERM or SIGINT: sessions may finish their statement, and everything is stored. A second signal does not wait.`,
+    )
+    .action(async (options: Options) => run(settingsFrom(options, process.env), options))
+}
+
+async function run(settings: ProxySettings, options: Options): Promise<void> {
+  const log = createLog({ level: options.logLevel })
+  for (const { parameter, reason } of settings.upstream.withoutEffect) log.warn({ parameter }, `the connection parameter has no effect: ${reason}`)
+  const proxy = await startProxy(settings, log)
+  log.info(
+    {
+      address: `${proxy.host}:${proxy.port}`,
+      metrics: proxy.metricsPort,
+      mode: settings.upstream.user === null ? 'pass-through' : 'custody',
+      upstream: redactedText(settings.upstream),
+      store: settings.storeUrl,
+      spool: settings.spoolFolder,
+      recorder: proxy.recorder,
+    },
+    'listening',
+  )
+  await new Promise<void>((resolve) => {
+    const onSignal = (signal: NodeJS.Signals): void => {
+      log.info({ signal }, 'stopping')
+      void proxy.stop().then(resolve)
+    }
+    process.on('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+  })
+  log.info('stopped')
+  // Sockets of agents that do not close are not waited for.
+  process.exit(0)
+}
+
+/** @throws BadSettings, BadConnectionString */
+export function settingsFrom(options: Options, environment: NodeJS.ProcessEnv): ProxySettings {
+  const upstream = parseConnectionString(upstreamText(options, environment), environment)
+  const isCustody = upstream.user !== null
+  if (!isCustody) refuseForPassThrough(options, upstream)
+  return {
+    listen: options.listen,
+    upstream,
+    databases: options.databases,
+    agentToken: options.agentTokenFile === undefined ? null : new Secret(tokenFrom(options.agentTokenFile)),
+    allowCleartextPassword: options.allowCleartextPassword,
+    storeUrl: options.store,
+    spoolFolder: path.resolve(options.spool),
+    spoolLimits: { ...defaultSpoolLimits, unshippedBytesMax: options.spoolBytesMax, unshippedMillisecondsMax: options.spoolAgeMillisecondsMax },
+    segment: { bytesMax: Math.min(options.segmentBytesMax, segmentBytesLargest), ageMilliseconds: options.segmentMilliseconds },
+    onRecordFailure: options.onRecordFailure,
+    recordWaitMilliseconds: options.recordWaitMilliseconds,
+    connectionsMax: options.connectionsMax,
+    startupMillisecondsMax: options.startupMillisecondsMax,
+    drainMilliseconds: options.drainMilliseconds,
+    metricsListen: options.metricsListen ?? null,
+  }
+}
+
+/** Segments are compressed and verified whole; larger ones would cost memory and gain nothing. */
+const segmentBytesLargest = 32 * 1024 * 1024
+
+function upstreamText(options: Options, environment: NodeJS.ProcessEnv): string {
+  const given = [
+    ['--upstream', options.upstream],
+    ['--upstream-file', options.upstreamFile],
+    ['STENO_UPSTREAM', environment['STENO_UPSTREAM']],
+  ].filter((pair): pair is [string, string] => pair[1] !== undefined && pair[1] !== '')
+  const [first, second] = given
+  if (first === undefined) throw new BadSettings('no upstream was given', 'Name the database in STENO_UPSTREAM, --upstream-file or --upstream.')
+  if (second !== undefined) throw new BadSettings(`the upstream is given twice, by ${first[0]} and by ${second[0]}`, 'Give it once.')
+  if (first[0] !== '--upstream-file') return first[1]
+  return fileText(first[1], 'the connection string')
+}
+
+function fileText(file: string, what: string): string {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    throw new BadSettings(`cannot read ${what}: ${messageOf(error)}`, 'Name a file that steno may read.', error)
+  }
+  if (text === '') throw new BadSettings(`the file ${file} is empty`, `Write ${what} into it.`)
+  return text
+}
+
+const tokenFrom = (file: string): string => fileText(file, 'the agent token')
+
+function refuseForPassThrough(options: Options, upstream: ConnectionSettings): void {
+  const wrong = (option: string, why: string): BadSettings =>
+    new BadSettings(`${option} contradicts an upstream without a user: ${why}`, 'Name a user in the upstream (custody), or leave the option out (pass-through).')
+  if (options.agentTokenFile !== undefined) throw wrong('--agent-token-file', 'in pass-through each agent signs in at the database itself')
+  if (options.databases.length > 0) throw wrong('--databases', 'in pass-through the database decides who may open what')
+  if (options.allowCleartextPassword) throw wrong('--allow-cleartext-password', 'in pass-through steno sends no password')
+  if (upstream.targetSessionAttributes !== 'any') throw wrong('target_session_attrs', 'steno cannot ask a server that it has no credential for')
+}
+
+function address(text: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  if (match === null || port > 65_535) throw new InvalidArgumentError('Give host:port, as 127.0.0.1:6432 or [::1]:6432.')
+  return { host: match[1] ?? (match[2] === '' ? '127.0.0.1' : match[2]!), port }
+}
+
+function count(flags: string, description: string, standard: number): Option {
+  return new Option(flags, description).default(standard).argParser((text) => {
+    if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Give a whole number.')
+    return Number(text)
+  })
+}
+const milliseconds = count

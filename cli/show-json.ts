@@ -1,0 +1,32 @@
+/**
+ * The documents of `show --json`: one JSON object per line, each with a `type`. Fields are added by later versions, never renamed.
+ *
+ * Control characters and bidirectional overrides are escaped, which JSON allows anywhere in a text, so that a terminal is as safe
+ * with these lines as with the others.
+ */
+import type { SessionIdentity } from '../session/identity.ts'
+import type { Ending } from './show-session.ts'
+import type { StatementLine } from './statement-line.ts'
+
+export type ShowDocument =
+  | ({ readonly type: 'session' } & Ending & { readonly identity: SessionIdentity })
+  | ({ readonly type: 'statement' } & StatementLine)
+  /** `values` are texts as psql shows them, null for NULL; `cut` when the row is longer than what is shown. */
+  | { readonly type: 'row'; readonly values: readonly (string | null)[]; readonly cut?: true }
+  /** One CopyData message, base64. */
+  | { readonly type: 'copy'; readonly direction: 'in' | 'out'; readonly data: string; readonly bytes: number }
+  | { readonly type: 'end'; readonly rows: number; readonly rowsShown: number; readonly brokenBy: string | null }
+
+export const showHelp = `
+With --json each line is one JSON object. Without --statement: {"type":"session", identity, close, gaps}, then one
+{"type":"statement", …} for each. With --statement: {"type":"statement", …}, then {"type":"row", values} (values as psql
+shows them) or {"type":"copy", direction, data} (base64), then {"type":"end", rows, rowsShown, brokenBy}.
+
+Exit codes: 0; 1 when there is no such session or statement, or its recording is damaged; 2 for wrong usage.`
+
+export function jsonLine(document: ShowDocument): string {
+  return JSON.stringify(document).replace(
+    /[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}

@@ -1,0 +1,121 @@
+/**
+ * A session as lines of text: who, where and when; then one line per statement. Data in, lines out; reads nothing.
+ */
+import type { StatementSummary } from '../postgres/statement.ts'
+import type { Gap, SessionClose, SessionIdentity } from '../session/identity.ts'
+import { counted, printableLine, shorten } from './text.ts'
+import { shownDuration, shownOffset, shownTime } from './times.ts'
+
+/** How a session ended, or null while it has not; and what of it is missing. */
+export type Ending = { readonly close: SessionClose | null; readonly gaps: readonly Gap[] }
+
+const labelCells = 11
+
+/** `label  text`, the text made safe. */
+export function labelled(label: string, text: string): string {
+  return label.padEnd(labelCells) + printableLine(text)
+}
+
+const reasons: Readonly<Record<SessionClose['reason'], string>> = {
+  terminated: 'the client said goodbye',
+  'client-gone': 'the client disappeared',
+  'upstream-gone': 'the database hung up',
+  'protocol-error': 'one side broke the protocol',
+  'recording-failed': 'it could no longer be recorded',
+  shutdown: 'the proxy was stopped',
+  killed: 'the proxy was killed',
+}
+
+export function sessionLines(identity: SessionIdentity, { close, gaps }: Ending): string[] {
+  const { client, upstream, serverParameters, versions, policy, trace } = identity
+  const lasted = close === null ? '' : `, lasted ${shownDuration(Math.max(0, close.closed - identity.opened))}`
+  return [
+    labelled('session', identity.session),
+    labelled('when', shownTime(identity.opened) + lasted),
+    labelled('who', `${identity.user} from ${client.address}:${client.port}, ${client.tls ?? 'no TLS'}`),
+    labelled('where', `${upstream.host}:${upstream.port}, database ${identity.database}, ${upstream.tls ?? 'no TLS'}`),
+    labelled('server', `PostgreSQL ${serverParameters['server_version'] ?? 'of unknown version'}, protocol ${identity.protocol}`),
+    labelled('mode', identity.mode === 'custody' ? 'custody: steno held the credential' : 'pass-through: the agent held the credential'),
+    labelled('recorder', `${identity.recorder}, steno ${versions.steno}, Node ${versions.node}`),
+    labelled('policy', policy === null ? 'none: every statement is recorded and allowed' : `${policy.name} (${policy.hash})`),
+    ...pairLines('attested', identity.attested),
+    ...pairLines('asserted', identity.asserted),
+    ...(trace === null ? [] : [labelled('trace', `${trace.traceId}, span ${trace.spanId}`)]),
+    labelled('ended', close === null ? 'not yet, or not yet stored' : endingText(close)),
+    ...gapLines(gaps),
+  ]
+}
+
+function pairLines(label: string, pairs: Readonly<Record<string, string>>): string[] {
+  const shown = Object.entries(pairs).map(([name, value]) => `${name}=${value}`)
+  return shown.length === 0 ? [] : [labelled(label, shown.join(' '))]
+}
+
+function endingText({ reason, detail, recovered }: SessionClose): string {
+  const more = detail === undefined ? '' : `: ${detail}`
+  return `${reasons[reason]} (${reason})${more}${recovered ? '; sealed by a later start of the recorder' : ''}`
+}
+
+function gapLines(gaps: readonly Gap[]): string[] {
+  if (gaps.length === 0) return [labelled('gaps', 'none')]
+  return gaps.map(({ from, to, frontendBytes, backendBytes, reason }, index) =>
+    labelled(
+      index === 0 ? 'gaps' : '',
+      `${shownTime(from)}, ${shownDuration(to - from)}: ${counted(frontendBytes, 'byte')} from the client and ${counted(backendBytes, 'byte')} ` +
+        `from the database passed unrecorded: ${reason}`,
+    ),
+  )
+}
+
+const cells = { number: 6, offset: 12, duration: 13, result: 18, rows: 9 } as const
+
+export const statementHead = [
+  '#'.padStart(cells.number),
+  'at'.padStart(cells.offset),
+  'took'.padStart(cells.duration),
+  '  ',
+  'result'.padEnd(cells.result),
+  'rows'.padStart(cells.rows),
+  '  sql',
+].join('')
+
+/** The statement's line, and for a failed one its message below; none is wider than `width` cells. */
+export function statementLines(statement: StatementSummary, opened: number, width: number): string[] {
+  const { number, started, finished, rows, error } = statement
+  const head = [
+    String(number).padStart(cells.number),
+    shownOffset(started - opened).padStart(cells.offset),
+    shownDuration(Math.max(0, finished - started)).padStart(cells.duration),
+    '  ',
+    shorten(printableLine(resultText(statement)), cells.result - 1).padEnd(cells.result),
+    String(rows).padStart(cells.rows),
+    '  ',
+  ].join('')
+  const lines = [head + shorten(firstLine(statement), Math.max(10, width - head.length))]
+  if (error !== null) lines.push(shorten(`${' '.repeat(cells.number)}  ${printableLine(`${error.severity}: ${error.message}`)}`, width))
+  return lines
+}
+
+/** The tag, the SQLSTATE, or what else became of it. */
+export function resultText({ outcome, tag, error }: StatementSummary): string {
+  switch (outcome) {
+    case 'completed':
+      return tag ?? 'completed'
+    case 'failed':
+      return error === null ? 'failed' : `${error.severity} ${error.code}`
+    case 'skipped':
+    case 'suspended':
+    case 'unfinished':
+      return outcome
+    default:
+      return outcome satisfies never
+  }
+}
+
+/** The first line that says something, with a mark when more follows. */
+function firstLine({ sql, kind }: StatementSummary): string {
+  const text = sql.trim()
+  if (text === '') return kind === 'protocol' ? '(no statement)' : '(empty)'
+  const end = text.search(/[\r\n]/)
+  return end < 0 ? printableLine(text) : `${printableLine(text.slice(0, end).trimEnd())} …`
+}

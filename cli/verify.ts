@@ -1,0 +1,158 @@
+/**
+ * `steno verify`: is everything that is stored exactly what was recorded? Offline, and names what is wrong and where.
+ *
+ * Exit codes: 0 sound, 1 something is wrong, 2 wrong usage, 3 the store cannot be read or holds nothing to verify.
+ */
+import { Command, InvalidArgumentError } from 'commander'
+import { KnownError } from '../base/errors.ts'
+import { loadLedgerHead } from '../session/ledger-head.ts'
+import { isRecorderId } from '../session/object-keys.ts'
+import { findSession, SessionNotFound } from '../session/read-session.ts'
+import { isSessionId } from '../session/session-id.ts'
+import type { Store } from '../session/stores/store.ts'
+import { verifyStore, type Finding, type Trust, type VerifyCounts } from '../session/verify.ts'
+import { defaultSpoolFolder, defaultStoreUrl, openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
+import { printableLine } from './text.ts'
+
+export const exitCodes = { sound: 0, wrong: 1, usage: 2, unreadable: 3 } as const
+
+const progressMilliseconds = 200
+/** Of findings of one code, so many are printed in full; a store of another key would fill the screen. `--json` gives all. */
+const printedPerCodeMax = 100
+
+type Options = StoreOptions & { readonly all?: true; readonly json?: true; readonly trustRecorder: readonly string[]; readonly spool?: string }
+
+/** There is nothing in the store that could be verified. */
+export class NothingToVerify extends KnownError {
+  readonly code = 'NOTHING_TO_VERIFY'
+  readonly remedy = 'Check that --store names the right store.'
+  readonly safeToRetry = true
+}
+
+/** The folder named by --spool does not say which recorder it belongs to. */
+export class SpoolHasNoHead extends KnownError {
+  readonly code = 'SPOOL_HAS_NO_HEAD'
+  readonly remedy = "Name the proxy's spool folder, which holds ledger-head.json once something was recorded."
+  readonly safeToRetry = true
+}
+
+export function command(): Command {
+  const own: Command = new Command('verify')
+    .description('check offline that nothing stored was changed, dropped, added or reordered')
+    .argument('[id]', "a session's id, the beginning of one, or `last`")
+    .addOption(storeOption())
+    .option('--all', 'every object in the store')
+    .option('--trust-recorder <id>', 'a recorder that is yours; repeat it for several', recorderId, [])
+    .option('--spool <folder>', `take the recorder's id and the head of its ledger from its spool folder (default: ${defaultSpoolFolder()} for the default store)`)
+    .option('--json', 'one JSON object per finding, and one with the totals')
+    .action((id: string | undefined, options: Options) => run(own, id, options))
+  return own
+}
+
+async function run(own: Command, id: string | undefined, options: Options): Promise<void> {
+  if ((id === undefined) === (options.all !== true)) own.error('error: name one session, or --all', { exitCode: exitCodes.usage })
+  // What is thrown from here on means that there was no verdict.
+  process.exitCode = exitCodes.unreadable
+  const store = await openStoreFromOptions(options)
+  const trust = await trustFrom(options)
+  const report = createReport(options.json === true)
+  if (id === undefined) {
+    if (!(await holdsAnything(store)) && (trust.heads ?? []).length === 0) throw new NothingToVerify(`there is nothing in ${store.url}`)
+    for await (const found of verifyStore(store, { trust, onProgress: report.progress })) report.take(found)
+  } else await verifyOne(store, id, trust, report)
+  process.exitCode = report.end()
+}
+
+async function verifyOne(store: Store, id: string, trust: Trust, report: Report): Promise<void> {
+  let missing: SessionNotFound | null = null
+  const session = await findSession(store, id).catch((error: unknown) => {
+    // Of a session that was removed the ledger may still know.
+    if (!(error instanceof SessionNotFound) || !isSessionId(id)) throw error
+    missing = error
+    return id
+  })
+  let isKnown = missing === null
+  for await (const found of verifyStore(store, { sessions: [session], trust, onProgress: report.progress })) {
+    isKnown ||= found.session === session
+    report.take(found)
+  }
+  if (!isKnown && missing !== null) throw missing
+}
+
+async function holdsAnything(store: Store): Promise<boolean> {
+  for await (const _ of store.list('')) return true
+  return false
+}
+
+async function trustFrom({ store, trustRecorder, spool }: Options): Promise<Trust> {
+  if (spool !== undefined) {
+    const head = await loadLedgerHead(spool)
+    if (head === null) throw new SpoolHasNoHead(`there is no ledger-head.json in ${spool}`)
+    return { recorders: trustRecorder, heads: [head] }
+  }
+  // The default spool belongs to the default store; it says what it knows, and claims not to know all recorders.
+  const head = store === defaultStoreUrl() ? await loadLedgerHead(defaultSpoolFolder()) : null
+  return { recorders: trustRecorder, heads: head === null ? [] : [head], strangers: trustRecorder.length > 0 ? 'error' : 'warning' }
+}
+
+type Report = ReturnType<typeof createReport>
+
+/** Prints findings as they come and adds them up. */
+function createReport(json: boolean) {
+  let counts: VerifyCounts = { sessions: 0, segments: 0, statements: 0, ledgerEntries: 0 }
+  let errors = 0
+  let warnings = 0
+  let shownAt = 0
+  const printed = new Map<string, number>()
+  const showsProgress = !json && process.stderr.isTTY
+  const clear = showsProgress ? '\r\u001b[K' : ''
+  return {
+    progress(next: VerifyCounts): void {
+      counts = next
+      if (!showsProgress || Date.now() - shownAt < progressMilliseconds) return
+      shownAt = Date.now()
+      process.stderr.write(`${clear}${next.ledgerEntries} ledger entries, ${next.sessions} sessions, ${next.segments} segments …`)
+    },
+    take(found: Finding): void {
+      if (found.severity === 'error') errors += 1
+      else warnings += 1
+      const already = (printed.get(found.code) ?? 0) + 1
+      printed.set(found.code, already)
+      if (json) process.stdout.write(`${JSON.stringify(found)}\n`)
+      else if (already <= printedPerCodeMax) process.stdout.write(`${clear}${findingLine(found)}\n`)
+      else if (already === printedPerCodeMax + 1) process.stdout.write(`${clear}more of ${found.code} are only counted; --json gives all\n`)
+    },
+    end(): number {
+      const sound = errors === 0
+      if (json) process.stdout.write(`${JSON.stringify({ verified: counts, errors, warnings, sound })}\n`)
+      else {
+        const known = warnings === 0 ? '' : ` (${counted(warnings, 'warning')})`
+        const verdict = sound ? `sound${known}` : `${counted(errors, 'error')}${known}`
+        const what = [counted(counts.sessions, 'session'), counted(counts.segments, 'segment'), counted(counts.statements, 'statement')]
+        process.stdout.write(`${clear}verified ${what.join(', ')}: ${verdict}\n`)
+      }
+      return sound ? exitCodes.sound : exitCodes.wrong
+    },
+  }
+}
+
+/** One line per finding: severity, code, place, message. */
+export function findingLine({ severity, code, message, session, segment, record, statement, key }: Finding): string {
+  const where = [
+    ['session', session],
+    ['segment', segment],
+    ['record', record],
+    ['statement', statement],
+  ].flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${value}`]))
+  if (key !== undefined) where.push(key)
+  return printableLine(`${severity} ${code}: ${message}${where.length > 0 ? ` [${where.join(', ')}]` : ''}`)
+}
+
+function counted(count: number, noun: string): string {
+  return `${count.toLocaleString('en-US')} ${noun}${count === 1 ? '' : 's'}`
+}
+
+function recorderId(text: string, before: readonly string[]): readonly string[] {
+  if (!isRecorderId(text)) throw new InvalidArgumentError('It must be the 32 hex digits of a recorder id.')
+  return [...before, text]
+}

@@ -1,0 +1,137 @@
+/**
+ * Turns what both sides of a session said into numbered statements: Parse, Bind, Describe, Execute, rows and completion are one
+ * statement, each statement of a simple query is one, COPY is one with its data.
+ *
+ * Starts behind the first ReadyForQuery of a session. A statement gets its number with its first answer, or when it is known that
+ * none will come, so numbers follow the order of execution without holes. Memory is bounded: texts and values are cut at the
+ * stated limits, names and in-flight requests at those of `statements/names.ts` and `statements/requests.ts`.
+ *
+ * Decisions where the protocol leaves some:
+ * - An Execute of a portal that ended is a statement of its own, because the server answers it with a tag again.
+ * - A prepared statement's Parse counts as the first message of its first execution when no Sync lies between them.
+ * - A portal fetched in part ends as `suspended` when it is closed, bound anew, or its transaction ends as ReadyForQuery says.
+ * - While a gap's answers may still come, an answer that fits a request sent behind the gap is taken for that one's.
+ */
+import { createFrameAssembler } from './frame-assembler.ts'
+import { headerBytes } from './frame-header.ts'
+import type { Place } from './statement.ts'
+import { answer, applySetting, countCopyData, countRow } from './statements/answers.ts'
+import { createConversation, type Handlers } from './statements/conversation.ts'
+import { copyFromClient } from './statements/copy.ts'
+import type { Origin } from './statements/entries.ts'
+import { endInFlight, loseTrack, request } from './statements/requests.ts'
+
+export type StatementTrackerOptions = Handlers & {
+  /** ParameterStatus values of the start-up; `client_encoding` and `standard_conforming_strings` matter. Default UTF8 and on. */
+  readonly serverParameters?: Readonly<Record<string, string>>
+  /** Statement texts are cut here, in UTF-16 units. Default 65,536. */
+  readonly sqlCharactersMax?: number
+  /** Parameter values are cut here. Default 1,024. */
+  readonly parameterBytesMax?: number
+  /** Further parameters are left out. Default 1,024. */
+  readonly parametersMax?: number
+  /** Further notices are not kept with their statement. Default 100. */
+  readonly noticesMax?: number
+}
+
+export type StatementTracker = {
+  /** A piece of what the client said. @throws BadFrame when it cannot be framed */
+  frontend(bytes: Buffer, time: number, place: Place, redacted: boolean): void
+  /** A piece of what the server said. @throws BadFrame when it cannot be framed */
+  backend(bytes: Buffer, time: number, place: Place): void
+  /** Traffic passed that is not here: both framings start anew, what was in flight ends as `unfinished`. */
+  gap(time: number, place: Place): void
+  /** The session is over: what was in flight ends as `unfinished`, what was fetched in part as `suspended`. */
+  close(time: number, place: Place): void
+}
+
+const nothing = Buffer.alloc(0)
+const copyData = 0x64
+const dataRow = 0x44
+
+export function createStatementTracker(options: StatementTrackerOptions): StatementTracker {
+  const { sqlCharactersMax = 65_536, parameterBytesMax = 1024, parametersMax = 1024, noticesMax = 100 } = options
+  const limits = { sqlCharactersMax, parameterBytesMax, parametersMax, noticesMax }
+  const conversation = createConversation(options, limits, { encoding: 'utf8', standardConformingStrings: true })
+  for (const [name, value] of Object.entries(options.serverParameters ?? {})) applySetting(conversation, name, value)
+
+  const frontendSizeOnly = new Uint8Array(256)
+  const backendSizeOnly = new Uint8Array(256)
+  if (options.onRow === undefined) backendSizeOnly[dataRow] = 1
+  if (options.onCopyData === undefined) frontendSizeOnly[copyData] = backendSizeOnly[copyData] = 1
+
+  /** Of the piece being read. */
+  let redactedNow = false
+  /** Where the frame that is being read began; shared by frames that began in the same piece. */
+  let origin: Origin = { time: 0, place: 0, redacted: false, segment: 0 }
+
+  function frameOrigin(): Origin {
+    const { segment } = conversation
+    if (origin.segment !== segment) origin = { ...origin, segment }
+    return origin
+  }
+
+  /** The next frame begins in the present piece. */
+  function nextOrigin(): void {
+    const { time, place, segment } = conversation
+    if (origin.place !== place || origin.time !== time || origin.redacted !== redactedNow) origin = { time, place, redacted: redactedNow, segment }
+  }
+
+  const frontend = createFrameAssembler(
+    'frontend',
+    {
+      onFrame(type, bytes, start, end, wholeBytes) {
+        request(conversation, type, { bytes, start, end, wholeBytes: wholeBytes - headerBytes }, frameOrigin())
+        nextOrigin()
+      },
+      onSize(_type, wholeBytes) {
+        copyFromClient(conversation, nothing, wholeBytes - headerBytes)
+        nextOrigin()
+      },
+    },
+    { sizeOnly: frontendSizeOnly },
+  )
+  const backend = createFrameAssembler(
+    'backend',
+    {
+      onFrame: (type, bytes, start, end, wholeBytes) => answer(conversation, type, bytes, start, end, wholeBytes),
+      onSize(type, wholeBytes) {
+        if (type === dataRow) countRow(conversation, wholeBytes)
+        else countCopyData(conversation, nothing, wholeBytes - headerBytes, wholeBytes)
+      },
+    },
+    { sizeOnly: backendSizeOnly },
+  )
+
+  function moveTo(time: number, place: Place): void {
+    conversation.time = time
+    conversation.place = place
+  }
+
+  return {
+    frontend(bytes, time, place, redacted) {
+      moveTo(time, place)
+      redactedNow = redacted
+      if (!frontend.midFrame) nextOrigin()
+      else if (redacted && !origin.redacted) origin = { ...origin, redacted }
+      frontend.push(bytes)
+    },
+    backend(bytes, time, place) {
+      moveTo(time, place)
+      backend.push(bytes)
+    },
+    gap(time, place) {
+      moveTo(time, place)
+      loseTrack(conversation)
+      // In the gap the answers may have passed as well as not.
+      conversation.untrackedReadies = 0
+      frontend.reset()
+      backend.reset()
+    },
+    close(time, place) {
+      moveTo(time, place)
+      endInFlight(conversation)
+      conversation.names.end()
+    },
+  }
+}

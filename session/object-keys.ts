@@ -1,0 +1,104 @@
+/**
+ * The names of the objects in a store, and what a name says about its object.
+ *
+ * A session's id gives its folder, so nothing has to be searched for.
+ */
+import { isSessionId, sessionTime } from './session-id.ts'
+
+export const sessionsPrefix = 'sessions/'
+export const ledgersPrefix = 'ledger/'
+export const recordersPrefix = 'recorders/'
+/** What `probe.ts` puts and removes; one may be left behind by a killed process. */
+export const probesPrefix = 'probe/'
+
+const segmentDigits = 6
+const ledgerDigits = 12
+
+/** The folder of a day in UTC, as `sessions/2026-11-21/`. */
+export function dayPrefix(milliseconds: number): string {
+  return `${sessionsPrefix}${new Date(milliseconds).toISOString().split('T')[0]}/`
+}
+
+export function sessionPrefix(session: string): string {
+  return `${dayPrefix(sessionTime(session))}${session}/`
+}
+
+export function segmentKey(session: string, number: number): string {
+  return `${sessionPrefix(session)}segment-${String(number).padStart(segmentDigits, '0')}.steno`
+}
+
+export function statementIndexKey(session: string, segment: number): string {
+  return `${sessionPrefix(session)}statements-${String(segment).padStart(segmentDigits, '0')}.jsonl`
+}
+
+export function manifestKey(session: string): string {
+  return `${sessionPrefix(session)}manifest.json`
+}
+
+export function ledgerPrefix(recorder: string): string {
+  return `${ledgersPrefix}${recorder}/`
+}
+
+export function ledgerKey(recorder: string, number: number): string {
+  return `${ledgerPrefix(recorder)}${String(number).padStart(ledgerDigits, '0')}.json`
+}
+
+export function recorderKey(recorder: string): string {
+  return `${recordersPrefix}${recorder}.json`
+}
+
+export type ObjectName =
+  | { readonly kind: 'segment'; readonly session: string; readonly number: number }
+  | { readonly kind: 'index'; readonly session: string; readonly number: number }
+  | { readonly kind: 'manifest'; readonly session: string }
+  | { readonly kind: 'ledger'; readonly recorder: string; readonly number: number }
+  | { readonly kind: 'recorder'; readonly recorder: string }
+  | { readonly kind: 'probe' }
+  /** A name that steno never gives. */
+  | { readonly kind: 'foreign' }
+
+/** What the object under `key` should be; `foreign` for every name that the functions above never give. */
+export function nameOf(key: string): ObjectName {
+  const name = guess(key)
+  // Only the one spelling counts: `segment-1.steno` or another day's folder would hide a second copy.
+  return name.kind === 'probe' || keyOf(name) === key ? name : { kind: 'foreign' }
+}
+
+function guess(key: string): ObjectName {
+  const [top, ...rest] = key.split('/')
+  if (top === 'probe') return { kind: 'probe' }
+  if (top === 'recorders' && rest.length === 1) return { kind: 'recorder', recorder: rest[0]!.replace(/\.json$/, '') }
+  if (top === 'ledger' && rest.length === 2) return { kind: 'ledger', recorder: rest[0]!, number: numberIn(rest[1]!) }
+  if (top !== 'sessions' || rest.length !== 3 || !isSessionId(rest[1]!)) return { kind: 'foreign' }
+  const [, session, file] = rest as [string, string, string]
+  if (file === 'manifest.json') return { kind: 'manifest', session }
+  if (file.startsWith('segment-')) return { kind: 'segment', session, number: numberIn(file) }
+  if (file.startsWith('statements-')) return { kind: 'index', session, number: numberIn(file) }
+  return { kind: 'foreign' }
+}
+
+function keyOf(name: ObjectName): string | null {
+  switch (name.kind) {
+    case 'segment':
+      return name.number > 0 ? segmentKey(name.session, name.number) : null
+    case 'index':
+      return name.number > 0 ? statementIndexKey(name.session, name.number) : null
+    case 'manifest':
+      return manifestKey(name.session)
+    case 'ledger':
+      return name.number > 0 && isRecorderId(name.recorder) ? ledgerKey(name.recorder, name.number) : null
+    case 'recorder':
+      return isRecorderId(name.recorder) ? recorderKey(name.recorder) : null
+    default:
+      return null
+  }
+}
+
+/** 32 hex digits: the first half of the SHA-256 of the recorder's public key. */
+export function isRecorderId(value: string): boolean {
+  return /^[0-9a-f]{32}$/.test(value)
+}
+
+function numberIn(file: string): number {
+  return Number(/(\d{1,15})\.[a-z]+$/.exec(file)?.[1] ?? 0)
+}

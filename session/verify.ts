@@ -1,0 +1,93 @@
+/**
+ * The offline verifier: is everything in the store exactly what was recorded, and all of it?
+ *
+ * Reads the store once, in the order of its keys: ledgers and recorders first, then session by session. Memory: one
+ * segment, one session's ledger events, and what `verify/ledger-books.ts` holds of all sessions (about 150 bytes each).
+ * Needs nothing but the store and what the caller trusts. What it can find without a trusted head: every change but a
+ * cut of the ledger's last entries together with all objects that they name.
+ */
+import { ledgersPrefix, nameOf, recordersPrefix, sessionPrefix } from './object-keys.ts'
+import { sessionTime } from './session-id.ts'
+import type { ObjectInformation, Store } from './stores/store.ts'
+import { finding, type Finding } from './verify/finding.ts'
+import { createLedgerBooks, type Trust } from './verify/ledger-books.ts'
+import { verifySession } from './verify/verify-session.ts'
+
+export { errorCodes, warningCodes, type Finding, type FindingCode } from './verify/finding.ts'
+export type { Trust } from './verify/ledger-books.ts'
+
+export type VerifyCounts = { readonly sessions: number; readonly segments: number; readonly statements: number; readonly ledgerEntries: number }
+
+export type VerifyOptions = {
+  /** Only these sessions, and all ledgers; otherwise every object in the store. */
+  readonly sessions?: readonly string[]
+  readonly trust?: Trust
+  /** Called after every ledger entry, segment and session. */
+  readonly onProgress?: (counts: VerifyCounts) => void
+}
+
+/**
+ * Every finding, as soon as it is made.
+ * @throws StoreUnavailable when the store does not answer; nothing that lies in the store makes it throw
+ */
+export async function* verifyStore(store: Store, { sessions, trust = {}, onProgress = () => {} }: VerifyOptions = {}): AsyncGenerator<Finding> {
+  const books = createLedgerBooks(store, trust)
+  const counts = { sessions: 0, segments: 0, statements: 0, ledgerEntries: 0 }
+  const seen = new Set<string>()
+  let current = null as { readonly session: string; readonly objects: ObjectInformation[] } | null
+  let ledgersRead = false
+
+  async function* check(session: string, objects: readonly ObjectInformation[]): AsyncGenerator<Finding> {
+    if (!ledgersRead) yield* books.finish()
+    ledgersRead = true
+    seen.add(session)
+    counts.sessions += 1
+    yield* verifySession(store, books, session, objects, {
+      onSegment: () => {
+        counts.segments += 1
+        onProgress({ ...counts })
+      },
+      onStatements: (count) => (counts.statements += count),
+    })
+    onProgress({ ...counts })
+  }
+
+  for await (const object of objectsToVerify(store, sessions)) {
+    const name = nameOf(object.key)
+    switch (name.kind) {
+      case 'foreign':
+        yield finding('FOREIGN_OBJECT', `steno never gives an object the name ${JSON.stringify(object.key)}`, { key: object.key })
+        break
+      case 'probe':
+        yield finding('PROBE_LEFT_BEHIND', 'a recorder was killed while it proved the store; this can be deleted', { key: object.key })
+        break
+      case 'ledger':
+        yield* books.take(name.recorder, name.number)
+        counts.ledgerEntries += 1
+        onProgress({ ...counts })
+        break
+      case 'recorder':
+        yield* books.meet(name.recorder)
+        break
+      default:
+        // Keys come in order, so a session's objects stand together.
+        if (current?.session !== name.session) {
+          if (current !== null) yield* check(current.session, current.objects)
+          current = { session: name.session, objects: [] }
+        }
+        current.objects.push(object)
+    }
+  }
+  if (current !== null) yield* check(current.session, current.objects)
+  if (!ledgersRead) yield* books.finish()
+  ledgersRead = true
+  // Sessions of which nothing is left but what the ledger says.
+  for (const session of sessions ?? books.sessions()) if (!seen.has(session)) yield* check(session, [])
+}
+
+async function* objectsToVerify(store: Store, sessions: readonly string[] | undefined): AsyncGenerator<ObjectInformation> {
+  if (sessions === undefined) return yield* store.list('')
+  yield* store.list(ledgersPrefix)
+  yield* store.list(recordersPrefix)
+  for (const session of [...new Set(sessions)].sort((a, b) => sessionTime(a) - sessionTime(b))) yield* store.list(sessionPrefix(session))
+}

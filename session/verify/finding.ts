@@ -1,0 +1,60 @@
+/** What the verifier can say, and where. `FORMAT.md` lists the codes; they are stable. */
+
+/** Something in the store is not as it was recorded, or cannot be proven to be. */
+export const errorCodes = {
+  FOREIGN_OBJECT: 'an object whose name steno never gives',
+  OBJECT_NOT_IN_LEDGER: 'an object that no ledger names',
+  OBJECT_MISSING: 'an object that a ledger names is not in the store',
+  OBJECT_SIZE: 'an object has another length than its ledger says',
+  OBJECT_DIGEST: 'an object has another digest than its ledger says',
+  RECORDER_MISSING: "a ledger's recorder has not published its key",
+  RECORDER_DAMAGED: 'a recorder document is damaged, forged or of another recorder',
+  RECORDER_UNTRUSTED: 'a recorder is none of those that were said to be trusted',
+  LEDGER_MISSING: 'a recorder has no ledger',
+  LEDGER_HOLE: 'an entry is missing inside a ledger',
+  LEDGER_DAMAGED: 'a ledger entry cannot be read',
+  LEDGER_SIGNATURE: 'a ledger entry is not signed by its recorder',
+  LEDGER_MISPLACED: 'a ledger entry lies under a name that is not its own',
+  LEDGER_CHAIN: 'a ledger entry does not follow the one before it',
+  LEDGER_TAIL_MISSING: 'a ledger ends before the head that was kept elsewhere',
+  LEDGER_FORKED: 'a ledger has another entry than the head that was kept elsewhere',
+  LEDGER_CONTRADICTION: 'what a ledger says of a session cannot all be true',
+  SEGMENT_DAMAGED: 'a segment cannot be read',
+  SEGMENT_CHAIN: 'a segment does not follow the one before it',
+  SEGMENT_HEADER: "a segment's header is not true of its content or its session",
+  RECORD_DAMAGED: 'a record cannot be read',
+  RECORD_ORDER: 'a record stands where it cannot stand, or one is missing',
+  MANIFEST_DAMAGED: 'a manifest cannot be read',
+  MANIFEST_SIGNATURE: 'a manifest is not signed by its recorder',
+  MANIFEST_CONTRADICTION: 'a manifest says something else than the ledger or the segments',
+  INDEX_DAMAGED: 'a statement index cannot be read',
+  INDEX_CONTRADICTION: 'a statement index says something else than its segment or the ledger',
+} as const
+
+/** Nothing is wrong with what was recorded, but somebody should know. */
+export const warningCodes = {
+  RECORDER_NOT_PINNED: 'nobody said which recorders to trust',
+  OBJECT_AWAITS_LEDGER: 'an object of a session being written whose ledger entry is to come',
+  SESSION_UNFINISHED: 'a recorder stopped and the session is not closed',
+  GAP: 'traffic passed unrecorded, as the recording itself says',
+  PROBE_LEFT_BEHIND: "a killed recorder's proof of the store was not removed",
+} as const
+
+export type FindingCode = keyof typeof errorCodes | keyof typeof warningCodes
+
+export type FindingPlace = {
+  readonly session?: string
+  readonly segment?: number
+  readonly key?: string
+  /** The record's ordinal in its session, from 0. */
+  readonly record?: number
+  /** The statement's number in its session, from 1. */
+  readonly statement?: number
+}
+
+export type Finding = FindingPlace & { readonly severity: 'error' | 'warning'; readonly code: FindingCode; readonly message: string }
+
+/** `message` is a sentence about this case; it names what was found, never recorded content. */
+export function finding(code: FindingCode, message: string, place: FindingPlace): Finding {
+  return { severity: Object.hasOwn(errorCodes, code) ? 'error' : 'warning', code, ...place, message }
+}

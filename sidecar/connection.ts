@@ -1,0 +1,181 @@
+/**
+ * The whole way of one connection: who the agent is, the database reached on its behalf, the recorded session between them.
+ *
+ * The two modes part here: in custody steno signs in and the agent never sees the credential; in pass-through the agent's own
+ * exchange is relayed unread (`pass-through.ts`). Ends every failure in an ErrorResponse that the agent's driver can show.
+ */
+import type net from 'node:net'
+import type { Log } from '../base/log.ts'
+import { KnownError, messageOf } from '../base/errors.ts'
+import type { UpstreamHost } from '../postgres/connection-string.ts'
+import { BadStartup, encodeErrorResponse } from '../postgres/startup-messages.ts'
+import type { ErrorFields } from '../postgres/statement.ts'
+import type { SessionClose, SessionIdentity } from '../session/identity.ts'
+import { newSessionId } from '../session/session-id.ts'
+import { readAgentStartup, type AgentStartup } from './agent-startup.ts'
+import { tlsDescription } from './agent-tls.ts'
+import type { CancelRegistry } from './cancel-registry.ts'
+import { startInCustody, type TokenVerifier } from './custody.ts'
+import type { Meter } from './meter.ts'
+import { startPassThrough } from './pass-through.ts'
+import { startRecordedSession, type RecordedSession } from './recorded-session.ts'
+import type { ProxySettings } from './settings.ts'
+import { SessionRefused } from './session-refused.ts'
+import { PeerGone } from './startup-reader.ts'
+import type { Turns } from './turn.ts'
+import { sendCancel } from './upstream/connect.ts'
+import { UpstreamError, UpstreamRefused } from './upstream/errors.ts'
+
+export type ConnectionContext = {
+  readonly settings: ProxySettings
+  readonly log: Log
+  readonly meter: Meter
+  readonly turns: Turns
+  readonly cancels: CancelRegistry
+  /** What checks the agent's token; null when none is asked for. */
+  readonly token: TokenVerifier | null
+  readonly recorder: string
+  readonly versions: SessionIdentity['versions']
+  readonly nextSessionNumber: () => number
+  readonly onSession: (number: number, session: RecordedSession) => void
+  readonly onSessionClosed: (number: number, close: SessionClose) => void
+}
+
+/** What both modes end their start-up with. */
+export type StartedUpstream = {
+  readonly socket: net.Socket
+  readonly leftover: Buffer
+  readonly host: string
+  readonly port: number
+  /** Where a cancel request has to go. */
+  readonly target: UpstreamHost
+  readonly tls: string | null
+  readonly user: string
+  readonly database: string
+  readonly processId: number
+  readonly cancelKey: Buffer
+  readonly serverParameters: Readonly<Record<string, string>>
+  /** Everything the agent is still to be sent up to and with ReadyForQuery, around the key that steno gives it. */
+  readonly greeting: (key: Buffer) => Buffer
+}
+
+/** Serves one accepted connection to its end; never throws. `isFull` refuses it with the database's own error for that. */
+export async function serveConnection(accepted: net.Socket, context: ConnectionContext, { isFull }: { readonly isFull: boolean }): Promise<void> {
+  const { settings, meter, log } = context
+  let socket = accepted
+  const gone = new AbortController()
+  const tooLate = setTimeout(() => socket.destroy(), settings.startupMillisecondsMax)
+  // Until the data phase listens, an error only means that the agent has gone; `close` follows it.
+  socket.on('error', () => gone.abort())
+  socket.once('close', () => gone.abort())
+  try {
+    const startup = await readAgentStartup(accepted, {
+      offersTls: settings.upstream.user !== null,
+      onSocket(secured) {
+        socket = secured
+        socket.on('error', () => gone.abort())
+        socket.once('close', () => gone.abort())
+      },
+    })
+    if (startup.kind === 'cancel') {
+      await cancel(startup, context)
+      socket.end()
+      return
+    }
+    if (isFull) throw new SessionRefused('53300', `steno allows ${settings.connectionsMax} connections at a time`, 'Close connections that are not used, or raise --connections-max.')
+    const upstream = await (settings.upstream.user === null
+      ? startPassThrough(startup, context, gone.signal)
+      : startInCustody(startup, context, gone.signal))
+    clearTimeout(tooLate)
+    if (gone.signal.aborted) {
+      upstream.socket.destroy()
+      throw new PeerGone('the agent left during start-up')
+    }
+    beginSession(startup, upstream, context)
+  } catch (error) {
+    meter.connectionRejected(reasonOf(error))
+    if (!(error instanceof PeerGone)) log.warn({ code: error instanceof KnownError ? error.code : undefined }, `connection refused: ${messageOf(error)}`)
+    refuse(socket, error)
+  } finally {
+    clearTimeout(tooLate)
+  }
+}
+
+function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: StartedUpstream, context: ConnectionContext): void {
+  const number = context.nextSessionNumber()
+  const opened = Date.now()
+  const protocol = startup.protocolMinor >= 2 ? '3.2' : '3.0'
+  const cancelKey = context.cancels.issue({ host: upstream.target, processId: upstream.processId, key: upstream.cancelKey }, protocol)
+  const applicationName = startup.parameters.get('application_name')
+  const identity: SessionIdentity = {
+    version: 1,
+    session: newSessionId(opened),
+    engine: 'postgresql',
+    mode: context.settings.upstream.user === null ? 'pass-through' : 'custody',
+    opened,
+    recorder: context.recorder,
+    client: { address: startup.socket.remoteAddress ?? '', port: startup.socket.remotePort ?? 0, tls: tlsDescription(startup.socket) },
+    upstream: { host: upstream.host, port: upstream.port, tls: upstream.tls },
+    user: upstream.user,
+    database: upstream.database,
+    protocol,
+    serverParameters: upstream.serverParameters,
+    versions: context.versions,
+    policy: null,
+    attested: {},
+    asserted: applicationName === undefined ? {} : { application_name: applicationName },
+    trace: null,
+  }
+  const leftover = startup.reader.stop()
+  startup.socket.removeAllListeners('close')
+  startup.socket.removeAllListeners('error')
+  startRecordedSession({
+    identity,
+    number,
+    turns: context.turns,
+    meter: context.meter,
+    agent: { socket: startup.socket, leftover },
+    upstream: { socket: upstream.socket, leftover: upstream.leftover },
+    greeting: upstream.greeting(cancelKey.key),
+    onOpen: (made) => context.onSession(number, made),
+    onClosed(close) {
+      cancelKey.release()
+      context.onSessionClosed(number, close)
+    },
+  })
+  context.meter.sessionOpened()
+}
+
+async function cancel(startup: AgentStartup & { kind: 'cancel' }, { cancels, settings, log }: ConnectionContext): Promise<void> {
+  const target = cancels.find(startup.processId, startup.key)
+  if (target === null) return
+  try {
+    await sendCancel(settings.upstream, target.host, target.processId, target.key)
+  } catch (error) {
+    log.warn(`a cancel request did not reach the database: ${messageOf(error)}`)
+  }
+}
+
+/** Tells the agent why, in the form that it expects before its session has begun, and closes. */
+function refuse(socket: net.Socket, error: unknown): void {
+  if (socket.writable && !(error instanceof PeerGone)) socket.write(error instanceof UpstreamRefused ? error.frame : encodeErrorResponse(fieldsOf(error)))
+  socket.end()
+  setTimeout(() => socket.destroy(), closeMilliseconds).unref()
+  socket.resume()
+}
+
+const closeMilliseconds = 2_000
+
+function fieldsOf(error: unknown): ErrorFields {
+  if (error instanceof SessionRefused) return { severity: 'FATAL', code: error.sqlState, message: `steno: ${error.message}`, hint: error.remedy }
+  if (error instanceof UpstreamError) return { ...error.fields, message: `steno: ${error.message}` }
+  if (error instanceof BadStartup) return { severity: 'FATAL', code: error.sqlState, message: `steno: ${error.message}`, hint: error.remedy }
+  if (error instanceof KnownError) return { severity: 'FATAL', code: '08P01', message: `steno: ${error.message}`, hint: error.remedy }
+  return { severity: 'FATAL', code: 'XX000', message: `steno: ${messageOf(error)}`, hint: 'This is a defect of steno; its log says more.' }
+}
+
+function reasonOf(error: unknown): 'authentication' | 'upstream' | 'protocol' | 'policy' | 'limit' | 'gone' {
+  if (error instanceof PeerGone) return 'gone'
+  if (error instanceof SessionRefused) return error.sqlState === '28P01' ? 'authentication' : error.sqlState === '53300' ? 'limit' : 'policy'
+  return error instanceof UpstreamError ? 'upstream' : 'protocol'
+}

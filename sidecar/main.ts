@@ -1,0 +1,161 @@
+/**
+ * The proxy as a whole: spool, sealing thread and listener, put together and taken apart in the right order.
+ *
+ * Start: lock the spool, prove the store, seal, listen. Stop: listen no more, let statements end, close the sessions, seal all.
+ */
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import net, { type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log } from '../base/log.ts'
+import { stenoVersion } from '../base/version.ts'
+import { createScramServer } from '../postgres/authentication/scram-server.ts'
+import { loadOrCreateRecorderKey } from '../session/recorder-key.ts'
+import { openStore } from '../session/stores/open-store.ts'
+import { probeStore } from '../session/stores/probe.ts'
+import { createCancelRegistry } from './cancel-registry.ts'
+import { serveConnection, type ConnectionContext } from './connection.ts'
+import { createMeter } from './meter.ts'
+import { startMetricsServer, type MetricsServer } from './metrics-server.ts'
+import type { RecordedSession } from './recorded-session.ts'
+import { startSealing } from './sealing/sealing.ts'
+import type { ProxySettings } from './settings.ts'
+import { lockSpool } from './spool/spool-lock.ts'
+import { createSharedSpoolPosition, spoolPosition } from './spool/spool-position.ts'
+import { createSpoolWriter } from './spool/spool-writer.ts'
+import { createTurns } from './turn.ts'
+
+export type Proxy = {
+  readonly host: string
+  readonly port: number
+  readonly metricsPort: number | null
+  readonly recorder: string
+  /** Ends in good order: sessions get `drainMilliseconds` to finish what is under way. Safe to call twice; the second does not wait. */
+  stop(): Promise<void>
+}
+
+/** @throws KnownError for a store, spool or address that cannot be used */
+export async function startProxy(settings: ProxySettings, log: Log): Promise<Proxy> {
+  mkdirSync(settings.spoolFolder, { recursive: true, mode: 0o700 })
+  const lock = await lockSpool(settings.spoolFolder)
+  try {
+    return await startLocked(settings, log, () => lock.release())
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+async function startLocked(settings: ProxySettings, log: Log, unlock: () => void): Promise<Proxy> {
+  const store = await openStore(settings.storeUrl)
+  await probeStore(store)
+  const key = await loadOrCreateRecorderKey(settings.spoolFolder)
+  const epoch = Date.now()
+  const shared = createSharedSpoolPosition()
+  const position = spoolPosition(shared)
+  const sessions = new Map<number, RecordedSession>()
+  const connecting = new Set<net.Socket>()
+  let sessionNumber = 0
+  let stopping: 'no' | 'draining' | 'now' = 'no'
+
+  const meter = createMeter({ log, position, openSessions: () => sessions.size })
+  const spool = createSpoolWriter({
+    folder: settings.spoolFolder,
+    epoch,
+    position,
+    limits: settings.spoolLimits,
+    filePreamble: () => Buffer.concat([...sessions.values()].map((session) => session.openRecord)),
+  })
+  const turns = createTurns({
+    spool,
+    onRecordFailure: settings.onRecordFailure,
+    recordWaitMilliseconds: settings.recordWaitMilliseconds,
+    isAlone: () => sessions.size <= 1,
+    holdAll(held) {
+      for (const session of sessions.values()) session.hold(held)
+    },
+    onStateChange(state) {
+      if (state.kind === 'recording') log.info('recording works')
+      else log.error({ cause: state.refusal.code }, state.kind === 'waiting' ? `traffic waits: ${state.refusal.message}` : `recording failed: ${state.refusal.message}`)
+    },
+  })
+  const sealing = startSealing({
+    work: {
+      storeUrl: settings.storeUrl,
+      spoolFolder: settings.spoolFolder,
+      epoch,
+      position: shared,
+      limits: settings.segment,
+      stenoVersion,
+    },
+    log,
+    meter,
+  })
+  const context: ConnectionContext = {
+    settings,
+    log,
+    meter,
+    turns,
+    cancels: createCancelRegistry(),
+    token: settings.agentToken === null ? null : createScramServer({ secret: settings.agentToken }),
+    recorder: key.id,
+    versions: { steno: stenoVersion, node: process.version },
+    nextSessionNumber: () => ++sessionNumber,
+    onSession: (number, session) => void sessions.set(number, session),
+    onSessionClosed: (number) => void sessions.delete(number),
+  }
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
+    const isFull = sessions.size + connecting.size >= settings.connectionsMax
+    connecting.add(socket)
+    void serveConnection(socket, context, { isFull }).finally(() => connecting.delete(socket))
+  })
+  let metrics: MetricsServer | null = null
+  try {
+    server.listen({ ...settings.listen, backlog: 4096 })
+    await once(server, 'listening')
+    if (settings.metricsListen !== null) {
+      metrics = await startMetricsServer({
+        listen: settings.metricsListen,
+        contentType: meter.contentType,
+        metrics: meter.text,
+        notReady: () => (stopping !== 'no' ? 'stopping' : turns.isHeld || turns.failing !== null ? `not recording: ${turns.failing?.message ?? 'the spool refuses'}` : null),
+      })
+    }
+  } catch (error) {
+    server.close()
+    spool.close()
+    await sealing.stop({ waitMilliseconds: sealingMillisecondsMax })
+    throw error
+  }
+
+  async function stop(): Promise<void> {
+    if (stopping !== 'no') {
+      stopping = 'now'
+      return
+    }
+    stopping = 'draining'
+    server.close()
+    metrics?.close()
+    for (const socket of connecting) socket.destroy()
+    const shutdown = { code: '57P01', message: 'terminating connection because steno is shutting down', hint: 'Connect again in a moment.' }
+    const until = Date.now() + settings.drainMilliseconds
+    while (sessions.size > 0 && Date.now() < until && (stopping as string) !== 'now') {
+      for (const session of sessions.values()) if (session.isIdle) session.end('shutdown', shutdown)
+      await sleep(20)
+    }
+    for (const session of sessions.values()) session.end('shutdown', shutdown)
+    const closed = Date.now() + closeMillisecondsMax
+    while (sessions.size > 0 && Date.now() < closed && (stopping as string) !== 'now') await sleep(20)
+    turns.commit()
+    spool.close()
+    const sealed = await sealing.stop({ waitMilliseconds: (stopping as string) === 'now' ? 0 : sealingMillisecondsMax })
+    if (!sealed) log.warn('not everything is stored; the spool keeps the rest, and the next start stores it')
+    unlock()
+  }
+
+  const { address, port } = server.address() as AddressInfo
+  return { host: address, port, metricsPort: metrics?.port ?? null, recorder: key.id, stop }
+}
+
+const closeMillisecondsMax = 6_000
+const sealingMillisecondsMax = 20_000

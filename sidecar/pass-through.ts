@@ -1,0 +1,132 @@
+/**
+ * Pass-through: the agent signs in at the database itself. Its StartupMessage and the exchange that follows are relayed as they
+ * came and are never recorded; steno only replaces the cancel key and takes notice when the session begins.
+ *
+ * The agent's side is always plain: SCRAM binds itself to the TLS connection it runs over, and there are two of them here.
+ */
+import type { ConnectionSettings } from '../postgres/connection-string.ts'
+import { frameLength, headerBytes } from '../postgres/frame-header.ts'
+import { decodeBackendKeyData, decodeErrorResponse, decodeParameterStatus, encodeBackendKeyData } from '../postgres/startup-messages.ts'
+import type { AgentStartup } from './agent-startup.ts'
+import type { ConnectionContext, StartedUpstream } from './connection.ts'
+import { createStartupReader, PeerGone, type StartupReader } from './startup-reader.ts'
+import { openTransport, type UpstreamConnection } from './upstream/connect.ts'
+import { UpstreamRefused, UpstreamUnreachable, type Attempt } from './upstream/errors.ts'
+
+const type = {
+  passwordMessage: 'p'.charCodeAt(0),
+  backendKeyData: 'K'.charCodeAt(0),
+  parameterStatus: 'S'.charCodeAt(0),
+  readyForQuery: 'Z'.charCodeAt(0),
+  errorResponse: 'E'.charCodeAt(0),
+  authentication: 'R'.charCodeAt(0),
+} as const
+
+export async function startPassThrough(startup: AgentStartup & { kind: 'startup' }, { settings }: ConnectionContext, signal: AbortSignal): Promise<StartedUpstream> {
+  const transport = await openAnyTransport(settings.upstream, signal)
+  const upstream = transport.socket
+  upstream.unshift(transport.leftover)
+  const fromUpstream = createStartupReader(upstream)
+  const giveUp = (): void => void upstream.destroy()
+  signal.addEventListener('abort', giveUp, { once: true })
+  try {
+    upstream.write(startup.bytes)
+    const agentAnswers = relayAnswers(startup.reader, (frame) => upstream.write(frame), giveUp)
+    const serverParameters: Record<string, string> = {}
+    /** From AuthenticationOk on: kept until the session's opening is recorded. */
+    const kept: Buffer[] = []
+    let processId = 0
+    let cancelKey: Buffer | null = null
+    let keyAt = -1
+    for (;;) {
+      const frame = await fromUpstream.takeFrame('backend')
+      const body = frame.subarray(headerBytes)
+      switch (frame[0]) {
+        case type.errorResponse:
+          throw new UpstreamRefused(decodeErrorResponse(body), Buffer.from(frame))
+        case type.authentication:
+          // 0 is AuthenticationOk; the rest asks the agent for an answer and cannot wait.
+          if (body.length === 4 && body.readUInt32BE() === 0) kept.push(Buffer.from(frame))
+          else startup.socket.write(Buffer.from(frame))
+          break
+        case type.backendKeyData: {
+          const key = decodeBackendKeyData(body)
+          processId = key.processId
+          cancelKey = key.key
+          keyAt = kept.length
+          break
+        }
+        case type.parameterStatus: {
+          const { name, value } = decodeParameterStatus(body)
+          serverParameters[name] = value
+          kept.push(Buffer.from(frame))
+          break
+        }
+        case type.readyForQuery: {
+          kept.push(Buffer.from(frame))
+          agentAnswers.stop()
+          const user = startup.parameters.get('user') ?? ''
+          return {
+            socket: upstream,
+            leftover: fromUpstream.stop(),
+            host: transport.host,
+            port: transport.port,
+            target: transport.target,
+            tls: transport.tls,
+            user,
+            database: startup.parameters.get('database') ?? user,
+            processId,
+            cancelKey: cancelKey ?? Buffer.alloc(0),
+            serverParameters,
+            greeting: (key) => Buffer.concat(keyAt < 0 ? kept : [...kept.slice(0, keyAt), encodeBackendKeyData(processId, key), ...kept.slice(keyAt)]),
+          }
+        }
+        default:
+          // NegotiateProtocolVersion comes before authentication and is needed there; a notice may come at any time.
+          if (kept.length === 0) startup.socket.write(Buffer.from(frame))
+          else kept.push(Buffer.from(frame))
+      }
+    }
+  } catch (error) {
+    upstream.destroy()
+    if (error instanceof PeerGone) throw new PeerGone('the database closed the connection during authentication', { cause: error })
+    throw error
+  } finally {
+    signal.removeEventListener('abort', giveUp)
+  }
+}
+
+/** The first host that takes a connection; what it is can be told only by signing in, which is the agent's own here. */
+async function openAnyTransport(settings: ConnectionSettings, signal: AbortSignal): Promise<UpstreamConnection> {
+  const attempts: Attempt[] = []
+  for (const host of settings.hosts) {
+    try {
+      return await openTransport(settings, host, { signal })
+    } catch (error) {
+      if (!(error instanceof UpstreamUnreachable)) throw error
+      attempts.push(...error.attempts)
+    }
+  }
+  throw new UpstreamUnreachable(attempts, null)
+}
+
+/** Passes the agent's password messages on until stopped; whatever else it sends already is left for the data phase. */
+function relayAnswers(reader: StartupReader, forward: (frame: Buffer) => void, giveUp: () => void): { stop(): void } {
+  let stopped = false
+  const relay = async (): Promise<void> => {
+    for (;;) {
+      const header = await reader.peek(headerBytes)
+      if (stopped || header[0] !== type.passwordMessage) return
+      const length = frameLength('frontend', header, 0)
+      await reader.peek(length)
+      if (stopped) return
+      forward(Buffer.from(await reader.take(length)))
+    }
+  }
+  relay().catch(giveUp) // An agent that vanished, or that speaks no protocol, has nothing to sign in for.
+  return {
+    stop() {
+      stopped = true
+    },
+  }
+}

@@ -1,0 +1,309 @@
+/**
+ * The data phase of one connection: bytes from each side are walked frame by frame, gathered into the turn, and go on from there.
+ *
+ * Keeps what the recording of this one session needs: its number in the spool, whether a gap is open, how it ends.
+ * Knows nothing of start-up, of the spool's files or of other connections.
+ */
+import type net from 'node:net'
+import { BadFrame } from '../postgres/frame-header.ts'
+import { createBackendScanner, type BackendSink } from '../postgres/backend-scanner.ts'
+import { createFrontendScanner, type FrontendSink } from '../postgres/frontend-scanner.ts'
+import { createRedactor } from '../postgres/redaction/redactor.ts'
+import { encodeErrorResponse } from '../postgres/startup-messages.ts'
+import type { Gap, SessionClose, SessionIdentity } from '../session/identity.ts'
+import { encodeRecord, recordFlag, recordType } from '../session/records.ts'
+import type { Meter } from './meter.ts'
+import { adoptSocket } from './adopt-socket.ts'
+import { Peer } from './peer.ts'
+import { refuseUnrecorded } from './refuse-unrecorded.ts'
+import type { SpoolRefusal } from './spool/spool-writer.ts'
+import type { Channel, Turns } from './turn.ts'
+
+/** A statement is held whole up to this size so that it can be judged; a longer one is judged as it streams by. */
+const statementBytesHeldMax = 1024 * 1024
+
+export type RecordedSession = {
+  readonly identity: SessionIdentity
+  /** The record that opens the session; a spool file that is begun while the session lives repeats it. */
+  readonly openRecord: Buffer
+  hold(held: boolean): void
+  /** Ends the session from steno's side with an error that the agent sees when the protocol is between two messages. */
+  end(reason: SessionClose['reason'], error: { readonly code: string; readonly message: string; readonly hint: string }): void
+  /** True when no statement is under way and no transaction is open. */
+  readonly isIdle: boolean
+}
+
+export type RecordedSessionOptions = {
+  readonly identity: SessionIdentity
+  /** The session's number in the spool, from 1. */
+  readonly number: number
+  readonly turns: Turns
+  readonly meter: Meter
+  readonly agent: { readonly socket: net.Socket; readonly leftover: Buffer }
+  readonly upstream: { readonly socket: net.Socket; readonly leftover: Buffer }
+  /** What the agent is sent once the session's opening is in the spool: the end of its start-up, never recorded. */
+  readonly greeting: Buffer
+  /** Told before anything is gathered, so that a spool which begins a file meanwhile knows the session. */
+  readonly onOpen: (session: RecordedSession) => void
+  readonly onClosed: (close: SessionClose) => void
+}
+
+type OpenGap = { from: number; frontendBytes: number; backendBytes: number; reason: string }
+
+export function startRecordedSession(options: RecordedSessionOptions): void {
+  const { identity, number, turns, meter } = options
+  const redactor = createRedactor({ heldBytesMax: statementBytesHeldMax })
+  const frontendScanner = createFrontendScanner({ heldBytesMax: statementBytesHeldMax })
+  const backendScanner = createBackendScanner({ heldBytesMax: statementBytesHeldMax })
+  const judgesBind = (): boolean => redactor.active
+  let gap: OpenGap | null = null
+  /** False while the record that opens the session could not be written. */
+  let opened = true
+  let reason: SessionClose['reason'] | null = null
+  let detail: string | undefined
+  /** True once steno itself ended the session: what either side still sends is neither recorded nor forwarded. */
+  let stopped = false
+  let closed = false
+  /** A side's first record behind a gap says that it starts on a frame boundary. */
+  const resynchronise = { frontend: false, backend: false }
+
+  const agentSocket = adoptSocket(options.agent.socket, (bytes) => fromAgent(bytes))
+  const upstreamSocket = adoptSocket(options.upstream.socket, (bytes) => fromUpstream(bytes))
+  const agent = new Peer(agentSocket.socket)
+  const upstream = new Peer(upstreamSocket.socket)
+
+  const frontend: Channel = {
+    session: number,
+    type: recordType.frontend,
+    from: agent,
+    to: upstream,
+    refuse,
+    passedUnrecorded: (bytes, refusal) => {
+      openGap(refusal).frontendBytes += bytes
+    },
+  }
+  const backend: Channel = {
+    session: number,
+    type: recordType.backend,
+    from: upstream,
+    to: agent,
+    refuse: (_bytes, refusal) => refuse(null, refusal),
+    passedUnrecorded: (bytes, refusal) => {
+      openGap(refusal).backendBytes += bytes
+    },
+  }
+
+  function openGap(refusal: SpoolRefusal): OpenGap {
+    gap ??= { from: Date.now(), frontendBytes: 0, backendBytes: 0, reason: refusal.message }
+    meter.gapped(gap, identity.session, refusal)
+    return gap
+  }
+
+  /** Records and passes on, or, while a gap is open, passes on and counts. */
+  function passFrontend(bytes: Buffer): void {
+    if (gap !== null) passInGap(frontend, bytes)
+    else turns.gather(frontend, flagsOf('frontend'), bytes)
+  }
+  function passBackend(bytes: Buffer): void {
+    if (gap !== null) passInGap(backend, bytes)
+    else turns.gather(backend, flagsOf('backend'), bytes)
+  }
+  function passInGap(channel: Channel, bytes: Buffer): void {
+    if (channel === frontend) gap!.frontendBytes += bytes.length
+    else gap!.backendBytes += bytes.length
+    if (!channel.to.forward(Buffer.from(bytes))) channel.from.pause('backlog')
+  }
+  function flagsOf(side: 'frontend' | 'backend'): number {
+    if (!resynchronise[side]) return 0
+    resynchronise[side] = false
+    return recordFlag.resynchronised
+  }
+
+  const frontendSink: FrontendSink = {
+    pass: passFrontend,
+    judged(frame) {
+      const recorded = redactor.frontend(frame)
+      if (recorded === frame || gap !== null) passFrontend(frame)
+      else turns.gatherAltered(frontend, flagsOf('frontend') | recordFlag.redacted, recorded, Buffer.from(frame))
+    },
+    oversizedHead(head) {
+      passAltered(head, redactor.startOversized(head))
+    },
+    oversizedPiece(piece) {
+      passAltered(piece, redactor.continueOversized(piece))
+    },
+  }
+  function passAltered(original: Buffer, recorded: Buffer): void {
+    if (recorded === original || gap !== null) passFrontend(original)
+    else turns.gatherAltered(frontend, flagsOf('frontend') | recordFlag.redacted, recorded, Buffer.from(original))
+  }
+  const backendSink: BackendSink = {
+    pass: passBackend,
+    message(frame) {
+      const recorded = redactor.backend(frame)
+      if (recorded === frame || gap !== null) passBackend(frame)
+      else turns.gatherAltered(backend, flagsOf('backend') | recordFlag.redacted, recorded, frame)
+    },
+  }
+
+  function fromAgent(bytes: Buffer): void {
+    if (stopped) return
+    if (gap !== null) endGap()
+    try {
+      frontendScanner.push(bytes, frontendSink, judgesBind)
+    } catch (error) {
+      if (!(error instanceof BadFrame)) throw error
+      detail = error.message
+      end('protocol-error', { code: '08P01', message: `steno: ${error.message}`, hint: error.remedy })
+    }
+    turns.readEnded()
+  }
+  function fromUpstream(bytes: Buffer): void {
+    if (stopped) return
+    if (gap !== null) endGap()
+    try {
+      backendScanner.push(bytes, backendSink, redactor.active)
+    } catch (error) {
+      if (!(error instanceof BadFrame)) throw error
+      detail = error.message
+      end('protocol-error', { code: '08P01', message: `steno: ${error.message}`, hint: 'The server does not speak the PostgreSQL protocol as steno knows it.' })
+    }
+    turns.readEnded()
+  }
+
+  /** Recording goes on only where both sides are between two frames, so that a reader can cut the bytes behind the gap. */
+  const openPayload = Buffer.from(JSON.stringify(identity))
+  const openRecord = encodeRecord({ type: recordType.sessionOpen, flags: 0, session: number, time: identity.opened, payload: openPayload })
+
+  function endGap(): void {
+    if (gap === null || !frontendScanner.atBoundary || !backendScanner.atBoundary) return
+    const ended: Gap = { ...gap, to: Date.now() }
+    const gapRecord = encodeRecord({ type: recordType.gap, flags: 0, session: number, time: ended.to, payload: Buffer.from(JSON.stringify(ended)) })
+    if (!turns.recordNow(opened ? gapRecord : Buffer.concat([openRecord, gapRecord]))) return
+    opened = true
+    gap = null
+    resynchronise.frontend = true
+    resynchronise.backend = true
+  }
+
+  function refuse(frontendBytes: Buffer | null, refusal: SpoolRefusal): void {
+    if (stopped) return
+    meter.refused(identity.session, refusal)
+    const isIdle = frontendScanner.atBoundary && backendScanner.atBoundary && backendScanner.transactionStatus === idle
+    const answersOwed = frontendScanner.expectedReady - backendScanner.readyCount
+    const answer = refuseUnrecorded({ batch: isIdle ? frontendBytes : null, answersOwed, refusal })
+    if (answer.kind === 'answered') {
+      frontendScanner.forgive(answer.answers)
+      agent.forward(answer.bytes)
+      return
+    }
+    detail = refusal.message
+    reason = 'recording-failed'
+    stopped = true
+    // Behind a result that was cut off no message can stand; the closed connection has to say it.
+    if (frontendBytes !== null && backendScanner.atBoundary) agent.forward(answer.bytes)
+    finishBoth()
+  }
+
+  function end(why: SessionClose['reason'], error: { readonly code: string; readonly message: string; readonly hint: string }): void {
+    turns.commit()
+    if (stopped) return // The commit itself may have ended the session.
+    reason ??= why
+    stopped = true
+    if (backendScanner.atBoundary && !agent.closed) {
+      const frame = encodeErrorResponse({ severity: 'FATAL', ...error })
+      if (gap === null) turns.gather(backend, flagsOf('backend'), frame)
+      else agent.forward(frame)
+      turns.commit()
+    }
+    finishBoth()
+  }
+
+  function finishBoth(): void {
+    finish(agent)
+    finish(upstream)
+  }
+
+  function onEnd(to: Peer, gone: SessionClose['reason']): void {
+    turns.commit()
+    reason ??= frontendScanner.terminated ? 'terminated' : gone
+    if (to === agent) finish(to)
+    else to.socket.end() // The database may still be answering; it closes when it is through.
+  }
+  function onClose(to: Peer, gone: SessionClose['reason']): void {
+    reason ??= frontendScanner.terminated ? 'terminated' : gone
+    turns.commit()
+    if (!to.closed) finish(to)
+    else if (agent.closed && upstream.closed) onBothClosed()
+  }
+  function onBothClosed(): void {
+    if (closed) return
+    closed = true
+    const close: SessionClose = { closed: Date.now(), reason: reason ?? 'client-gone', recovered: false, ...(detail === undefined ? {} : { detail }) }
+    if (gap !== null) {
+      if (!opened) turns.gatherNote(number, recordType.sessionOpen, openPayload, null)
+      turns.gatherNote(number, recordType.gap, Buffer.from(JSON.stringify({ ...gap, to: Date.now() } satisfies Gap)), null)
+    }
+    turns.gatherNote(number, recordType.sessionClose, Buffer.from(JSON.stringify(close)), null)
+    turns.readEnded()
+    options.onClosed(close)
+  }
+
+  for (const [from, to, gone] of [
+    [agent, upstream, 'client-gone'],
+    [upstream, agent, 'upstream-gone'],
+  ] as const) {
+    from.socket.on('drain', () => to.resume('backlog'))
+    from.socket.on('end', () => onEnd(to, gone))
+    from.socket.on('close', () => onClose(to, gone))
+    from.socket.on('error', (error) => {
+      detail ??= error.message
+    })
+  }
+
+  options.onOpen({
+    identity,
+    openRecord,
+    hold(held) {
+      for (const peer of [agent, upstream]) {
+        if (held) peer.pause('spool')
+        else peer.resume('spool')
+      }
+    },
+    end,
+    get isIdle() {
+      return frontendScanner.expectedReady <= backendScanner.readyCount && backendScanner.transactionStatus === idle && frontendScanner.atBoundary
+    },
+  })
+  const opening: Channel = {
+    ...backend,
+    refuse: (_bytes, refusal) => refuse(nothing, refusal),
+    passedUnrecorded: (_bytes, refusal) => {
+      openGap(refusal)
+      opened = false
+    },
+  }
+  turns.gatherNote(number, recordType.sessionOpen, openPayload, { channel: opening, bytes: options.greeting })
+  turns.commit()
+  for (const peer of [agent, upstream]) {
+    if (turns.isHeld) peer.pause('spool')
+    else peer.socket.resume()
+  }
+  const upstreamFirst = Buffer.concat([options.upstream.leftover, upstreamSocket.leftover])
+  if (upstreamFirst.length > 0) fromUpstream(upstreamFirst)
+  const agentFirst = Buffer.concat([options.agent.leftover, agentSocket.leftover])
+  if (agentFirst.length > 0) fromAgent(agentFirst)
+}
+
+const idle = 'I'.charCodeAt(0)
+const nothing = Buffer.alloc(0)
+const closeMilliseconds = 5_000
+
+/** Ends the connection to a peer once it has taken what was handed over; one that then does not close its side is cut off. */
+function finish({ socket }: Peer): void {
+  socket.once('finish', () => {
+    setTimeout(() => socket.destroy(), closeMilliseconds).unref()
+  })
+  socket.end()
+  socket.resume()
+}

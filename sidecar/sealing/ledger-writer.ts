@@ -1,0 +1,49 @@
+/**
+ * Enters events into the recorder's ledger: one object in the store an entry, and the head of the chain on the spool's disk.
+ *
+ * An entry whose storing failed is tried again as it is: another with the same number would break the chain.
+ */
+import { saveLedgerHead, loadLedgerHead } from '../../session/ledger-head.ts'
+import { createLedger, findLedgerHead, type LedgerEvent, type LedgerHead, type SealedLedgerEntry } from '../../session/ledger.ts'
+import { putOnce } from '../../session/put-once.ts'
+import type { RecorderKey } from '../../session/recorder-key.ts'
+import type { Store } from '../../session/stores/store.ts'
+
+export type LedgerWriter = Awaited<ReturnType<typeof openLedgerWriter>>
+
+/** Goes on behind the last entry. `onTailMissing` is told when the store lacks entries that this recorder is known to have stored. */
+export async function openLedgerWriter(options: {
+  readonly store: Store
+  readonly key: RecorderKey
+  readonly spoolFolder: string
+  readonly onTailMissing: (kept: LedgerHead, found: LedgerHead | null) => void
+}) {
+  const { store, key, spoolFolder } = options
+  const anchored = await loadLedgerHead(spoolFolder)
+  const kept = anchored?.recorder === key.id ? anchored : null
+  const found = await findLedgerHead(store, key.id, kept?.number ?? 0)
+  const isCut = kept !== null && (found === null || found.number < kept.number)
+  if (isCut) options.onTailMissing(kept, found)
+  const ledger = createLedger({ key, head: isCut ? kept : found })
+  let unstored: SealedLedgerEntry | null = null
+  let lastTime = Date.now()
+
+  async function keep(entry: SealedLedgerEntry): Promise<void> {
+    await putOnce(store, entry.objectKey, entry.bytes)
+    await saveLedgerHead(spoolFolder, { recorder: key.id, ...entry.head })
+    unstored = null
+    lastTime = Date.now()
+  }
+
+  return {
+    /** Resolves once the events are in the store's ledger. Call it again with the same events when it threw. */
+    async enter(events: readonly LedgerEvent[]): Promise<void> {
+      unstored ??= ledger.entry(events, Date.now())
+      await keep(unstored)
+    },
+    /** When the last entry was made, in milliseconds since the epoch. */
+    get lastTime(): number {
+      return lastTime
+    },
+  }
+}

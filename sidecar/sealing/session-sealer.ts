@@ -1,0 +1,218 @@
+/**
+ * One session on its way from the spool to the store: its records since the last segment, its statements, what is stored already.
+ *
+ * Decides nothing about when to seal; `sealer.ts` does. Holds the records of one segment and the statement tracker's state.
+ */
+import { createStatementTracker } from '../../postgres/statement-tracker.ts'
+import type { Gap, SessionClose, SessionIdentity } from '../../session/identity.ts'
+import type { LedgerEvent } from '../../session/ledger.ts'
+import { sealManifest, type ManifestSegment } from '../../session/manifest.ts'
+import { manifestKey, segmentKey, statementIndexKey } from '../../session/object-keys.ts'
+import { putOnce } from '../../session/put-once.ts'
+import type { RecorderKey } from '../../session/recorder-key.ts'
+import { recordFlag, recordType, type SessionRecord } from '../../session/records.ts'
+import { sealSegment } from '../../session/segment.ts'
+import { encodeIndexLine } from '../../session/statement-index.ts'
+import { sha256Of } from '../../session/digest.ts'
+import type { Store } from '../../session/stores/store.ts'
+import { readStoredPart } from './stored-part.ts'
+
+export type SessionSealer = ReturnType<typeof createSessionSealer>
+
+export function createSessionSealer(options: {
+  readonly identity: SessionIdentity
+  readonly epoch: number
+  readonly store: Store
+  readonly key: RecorderKey
+  /** True while a killed process's spool is recovered. */
+  readonly recovered: boolean
+}) {
+  const { identity, store, key, epoch } = options
+  const session = identity.session
+  const segments: ManifestSegment[] = []
+  const gaps: Gap[] = []
+  let close: SessionClose | null = null
+  let wasRecovered = options.recovered
+  let opened = false
+  /** The number of the segment that the next statement's index line belongs to. */
+  let indexedSegment = 1
+  let indexLines: string[] = []
+
+  let pending: Buffer[] = []
+  let pendingBytes = 0
+  let pendingRecords = 0
+  let firstTime = 0
+  let lastTime = 0
+  let firstStart = 0
+  let end = 0
+
+  const recordsTo = (): number => segments.at(-1)?.records.to ?? 0
+
+  const tracker = createStatementTracker({
+    serverParameters: identity.serverParameters,
+    onStatement(statement) {
+      indexLines.push(encodeIndexLine(session, indexedSegment, statement))
+    },
+  })
+
+  function track(record: SessionRecord, ordinal: number): void {
+    lastTime = record.time
+    switch (record.type) {
+      case recordType.frontend:
+        tracker.frontend(record.payload, record.time, ordinal, (record.flags & recordFlag.redacted) !== 0)
+        break
+      case recordType.backend:
+        tracker.backend(record.payload, record.time, ordinal)
+        break
+      case recordType.gap:
+        tracker.gap(record.time, ordinal)
+        gaps.push(JSON.parse(record.payload.toString('utf8')) as Gap)
+        break
+      case recordType.sessionClose:
+        tracker.close(record.time, ordinal)
+        close = JSON.parse(record.payload.toString('utf8')) as SessionClose
+        break
+      default:
+    }
+  }
+
+  function manifestEvents(): { readonly manifest: Buffer; readonly event: LedgerEvent } {
+    const sealed = sealManifest(
+      {
+        session,
+        identity,
+        opened: identity.opened,
+        closed: close!.closed,
+        close: close!,
+        segments,
+        statements: segments.reduce((sum, segment) => sum + segment.index.statements, 0),
+        gaps,
+        recovered: wasRecovered || close!.recovered,
+      },
+      key,
+    )
+    const manifest = { key: manifestKey(session), sha256: sealed.sha256 }
+    return { manifest: sealed.bytes, event: { kind: 'session-closed', session, manifest, segments: segments.length } }
+  }
+
+  function storedEvent(segment: ManifestSegment): LedgerEvent {
+    const { number, key: objectKey, sha256, bytes, index, records } = segment
+    return { kind: 'segment-stored', session, number, key: objectKey, sha256, bytes, index, records, last: close !== null && segment === segments.at(-1) }
+  }
+
+  return {
+    session,
+    /**
+     * Takes over what an earlier process stored, so that sealing goes on behind it; call it before `add`. Gives the events of the
+     * last stored segment, which the ledger may lack; naming it twice is harmless.
+     */
+    async takeOver(): Promise<{ readonly spoolEnd: number; readonly events: LedgerEvent[] }> {
+      const stored = await readStoredPart(store, identity, {
+        segment(number) {
+          indexedSegment = number
+          indexLines = []
+        },
+        record: track,
+        index: () => Buffer.from(indexLines.join(''), 'utf8'),
+      })
+      indexLines = []
+      if (stored === null) return { spoolEnd: 0, events: [] }
+      segments.push(...stored.segments)
+      indexedSegment = segments.length + 1
+      wasRecovered ||= stored.recovered
+      opened = true
+      const events: LedgerEvent[] = segments.length === 1 ? [{ kind: 'session-opened', session, opened: identity.opened }] : []
+      events.push(storedEvent(segments.at(-1)!))
+      if (stored.isLast) {
+        const { manifest, event } = manifestEvents()
+        const objectKey = manifestKey(session)
+        if ((await store.head(objectKey)) === null) await putOnce(store, objectKey, manifest)
+        events.push(event)
+      }
+      return { spoolEnd: stored.spoolEnd, events }
+    },
+    add(record: SessionRecord, bytes: Buffer, start: number, recordEnd: number): void {
+      if (pendingRecords === 0) {
+        firstTime = record.time
+        firstStart = start
+      }
+      track(record, recordsTo() + pendingRecords)
+      pending.push(bytes)
+      pendingBytes += bytes.length
+      pendingRecords++
+      end = recordEnd
+    },
+    get pendingBytes(): number {
+      return pendingBytes
+    },
+    /** Time of the oldest record that is not stored, or 0. */
+    get pendingSince(): number {
+      return pendingRecords === 0 ? 0 : firstTime
+    },
+    /** Spool position of the oldest record that is not stored, or null. */
+    get pendingStart(): number | null {
+      return pendingRecords === 0 ? null : firstStart
+    },
+    get lastTime(): number {
+      return lastTime
+    },
+    get isClosed(): boolean {
+      return close !== null
+    },
+    get isEnded(): boolean {
+      return close !== null && pendingRecords === 0
+    },
+
+    /**
+     * Stores everything added since the last time as one segment with its index, and the manifest when the session is closed.
+     * Gives what the ledger must say. Safe to call again when it threw: the same bytes are stored under the same names.
+     */
+    async seal(): Promise<LedgerEvent[]> {
+      if (pendingRecords === 0) return []
+      const number = segments.length + 1
+      const records = { from: recordsTo(), to: recordsTo() + pendingRecords }
+      const sealed = sealSegment(
+        {
+          session,
+          number,
+          recorder: key.id,
+          previous: segments.at(-1)?.sha256 ?? null,
+          records,
+          firstTime,
+          lastTime,
+          spoolEnd: { file: epoch, offset: end },
+          last: close !== null,
+          recovered: options.recovered,
+          identity,
+        },
+        pending,
+      )
+      const indexBytes = Buffer.from(indexLines.join(''), 'utf8')
+      const index = { key: statementIndexKey(session, number), sha256: sha256Of(indexBytes), bytes: indexBytes.length, statements: indexLines.length }
+      const objectKey = segmentKey(session, number)
+      await putOnce(store, objectKey, sealed.bytes)
+      await putOnce(store, index.key, indexBytes)
+      const segment: ManifestSegment = { number, key: objectKey, sha256: sealed.sha256, bytes: sealed.bytes.length, rawBytes: sealed.rawBytes, records, index }
+      segments.push(segment)
+      try {
+        const events: LedgerEvent[] = opened ? [] : [{ kind: 'session-opened', session, opened: identity.opened }]
+        events.push(storedEvent(segment))
+        if (close !== null) {
+          const { manifest, event } = manifestEvents()
+          await putOnce(store, manifestKey(session), manifest)
+          events.push(event)
+        }
+        opened = true
+        indexedSegment = number + 1
+        indexLines = []
+        pending = []
+        pendingBytes = 0
+        pendingRecords = 0
+        return events
+      } catch (error) {
+        segments.pop() // The next try seals the same records again.
+        throw error
+      }
+    },
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * The sealing thread: first recovers the spools of processes that are gone, then follows the running one until told to stop.
+ *
+ * Its priority is lower than the connections': when both want the processor, traffic goes first and the spool waits on disk.
+ */
+import { readlinkSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parentPort, workerData } from 'node:worker_threads'
+import { KnownError, messageOf } from '../../base/errors.ts'
+import { invariant } from '../../base/invariant.ts'
+import type { LedgerEvent } from '../../session/ledger.ts'
+import { loadOrCreateRecorderKey, publishRecorder } from '../../session/recorder-key.ts'
+import { openStore } from '../../session/stores/open-store.ts'
+import { listSpoolFiles } from '../spool/spool-files.ts'
+import { spoolPosition } from '../spool/spool-position.ts'
+import { openLedgerWriter } from './ledger-writer.ts'
+import type { FromSealer, SealingWork, ToSealer } from './messages.ts'
+import { createPersist } from './persist.ts'
+import { createSealer, type SealerEvents } from './sealer.ts'
+import { createSpoolReader } from './spool-reader.ts'
+
+const pollMilliseconds = 100
+const heartbeatMilliseconds = 60_000
+const niceness = 10
+
+invariant(parentPort !== null, 'the sealing worker runs in a worker thread')
+const port = parentPort
+const work = workerData as SealingWork
+const position = spoolPosition(work.position)
+const say = (message: FromSealer): void => port.postMessage(message)
+const log = (level: 'info' | 'warn' | 'error', text: string, fields: Record<string, string | number> = {}): void => say({ kind: 'log', level, text, fields })
+
+let stop = false
+port.on('message', (message: ToSealer) => {
+  stop = message.kind === 'stop'
+})
+
+const events: SealerEvents = {
+  onStored: (segments) => say({ kind: 'stored', segments }),
+  onDamage({ path: file, position: at, lostBytes, what, isTail }) {
+    // A torn tail is what a SIGKILL in the middle of a write leaves: nothing of it had been forwarded.
+    if (isTail) log('info', 'the spool ended inside a record, which had not been forwarded', { file: path.basename(file), position: at, bytes: lostBytes })
+    else log('error', `the spool is damaged: ${what}`, { file: path.basename(file), position: at, bytes: lostBytes })
+  },
+}
+
+const persist = createPersist({
+  signal: new AbortController().signal,
+  onFailed(error, retryMilliseconds) {
+    say({ kind: 'store-failed' })
+    const fields = error instanceof KnownError ? { code: error.code, remedy: error.remedy } : {}
+    log('warn', `the store did not take a recording, which stays in the spool: ${messageOf(error)}`, { ...fields, retryMilliseconds })
+  },
+})
+
+lowerPriority()
+const key = await loadOrCreateRecorderKey(work.spoolFolder)
+const store = await openStore(work.storeUrl)
+const ledger = await persist(() => openLedgerWriter({
+  store,
+  key,
+  spoolFolder: work.spoolFolder,
+  onTailMissing: (kept, found) =>
+    log('error', 'the store lacks ledger entries that this recorder had stored: recordings may have been deleted; run steno verify --all', {
+      lastKept: kept.number,
+      lastFound: found?.number ?? 0,
+    }),
+}))
+const common = { store, key, ledger, limits: work.limits, events, persist }
+
+if (!work.isRestart) {
+  await persist(() => publishRecorder(store, key))
+  await enter({ kind: 'recorder-started', steno: work.stenoVersion, spool: os.hostname() })
+  await recover()
+}
+await follow()
+say({ kind: 'stopped' })
+port.close()
+
+async function enter(event: LedgerEvent): Promise<void> {
+  await persist(() => ledger.enter([event]))
+}
+
+/** Seals what killed processes left behind, oldest first. */
+async function recover(): Promise<void> {
+  const epochs = new Set(listSpoolFiles(work.spoolFolder).map((file) => file.epoch))
+  for (const epoch of [...epochs].filter((candidate) => candidate !== work.epoch).sort((a, b) => a - b)) {
+    const reader = createSpoolReader({ folder: work.spoolFolder, epoch })
+    const sealer = createSealer({ ...common, reader, epoch, resuming: true, recovered: true })
+    const end = reader.end
+    while (await sealer.step(end));
+    const sessions = sealer.openSessions
+    sealer.closeAll()
+    await sealer.flush()
+    reader.close()
+    reader.releaseAll()
+    log('info', 'recovered the spool of a process that did not end in good order', { sessions, bytes: end })
+  }
+}
+
+async function follow(): Promise<void> {
+  const reader = createSpoolReader({ folder: work.spoolFolder, epoch: work.epoch })
+  const sealer = createSealer({ ...common, reader, epoch: work.epoch, resuming: work.isRestart, recovered: false })
+  for (;;) {
+    const isLast = stop
+    while (await sealer.step(position.writtenBytes)) release()
+    release()
+    if (isLast) break
+    if (Date.now() - ledger.lastTime >= heartbeatMilliseconds) await enter({ kind: 'heartbeat', openSessions: sealer.openSessions })
+    if (!stop) await sleep(pollMilliseconds)
+  }
+  await sealer.flush()
+  release()
+  reader.close()
+  reader.releaseAll()
+  await enter({ kind: 'recorder-stopped' })
+
+  function release(): void {
+    const settled = sealer.settledPosition
+    position.releasedBytes = settled
+    position.oldestTime = sealer.oldestTime
+    reader.release(settled)
+  }
+}
+
+/** On Linux a thread has a priority of its own; elsewhere the thread keeps that of the process. */
+function lowerPriority(): void {
+  if (process.platform !== 'linux') return
+  try {
+    os.setPriority(Number(path.basename(readlinkSync('/proc/thread-self'))), niceness)
+  } catch (error) {
+    log('info', `the sealing thread keeps the priority of the connections: ${messageOf(error)}`)
+  }
+}

@@ -1,0 +1,15 @@
+/** An agent asked for something that this proxy does not grant: the database, the user, replication, one connection more. */
+import { KnownError } from '../base/errors.ts'
+
+export class SessionRefused extends KnownError {
+  readonly code = 'SESSION_REFUSED'
+  readonly remedy: string
+  readonly safeToRetry = true
+  /** What the agent's driver is given: five characters of PostgreSQL's "Error Codes". */
+  readonly sqlState: string
+  constructor(sqlState: string, message: string, remedy: string) {
+    super(message)
+    this.sqlState = sqlState
+    this.remedy = remedy
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * What the connection thread and the sealing thread tell each other without a message: three numbers in shared memory.
+ *
+ * Each is written by one side only and is a whole 64-bit float, which the machines steno runs on store and load in one piece.
+ */
+
+const slots = { written: 0, released: 1, oldestTime: 2 } as const
+
+export type SharedSpoolPosition = SharedArrayBuffer
+
+export function createSharedSpoolPosition(): SharedSpoolPosition {
+  return new SharedArrayBuffer(Float64Array.BYTES_PER_ELEMENT * Object.keys(slots).length)
+}
+
+export function spoolPosition(shared: SharedSpoolPosition) {
+  const numbers = new Float64Array(shared)
+  return {
+    /** Bytes of whole records in the spool since the process began; the sealer reads no further. */
+    get writtenBytes(): number {
+      return numbers[slots.written]!
+    },
+    set writtenBytes(bytes: number) {
+      numbers[slots.written] = bytes
+    },
+    /** Bytes, from the same beginning, that a receipt of the store covers; a spool file before it is gone. */
+    get releasedBytes(): number {
+      return numbers[slots.released]!
+    },
+    set releasedBytes(bytes: number) {
+      numbers[slots.released] = bytes
+    },
+    /** When the oldest record without a receipt was written, in milliseconds since the epoch; 0 when there is none. */
+    get oldestTime(): number {
+      return numbers[slots.oldestTime]!
+    },
+    set oldestTime(time: number) {
+      numbers[slots.oldestTime] = time
+    },
+  }
+}
+export type SpoolPosition = ReturnType<typeof spoolPosition>

@@ -1,0 +1,154 @@
+/**
+ * Appends to the spool: one synchronous write per call, so that when `append` says `written` the kernel has the bytes and a
+ * SIGKILL of this process cannot take them back.
+ *
+ * A write that fails or falls short changes nothing: what was written of it is cut off or written over by the next try.
+ * Knows nothing of records; the caller appends whole ones. Survives the process, not the machine: the store's copy is synced.
+ */
+import { closeSync, ftruncateSync, openSync, unlinkSync, writeSync } from 'node:fs'
+import path from 'node:path'
+import { messageOf, systemCodeOf } from '../../base/errors.ts'
+import { spoolFilePath } from './spool-files.ts'
+import type { SpoolPosition } from './spool-position.ts'
+
+/** Why nothing can be appended now. `code` is the system's (`ENOSPC`) or `SPOOL_FULL`, `SPOOL_OLD`. */
+export type SpoolRefusal = { readonly code: string; readonly message: string }
+
+export type SpoolLimits = {
+  /** What may wait for the store before traffic waits. */
+  readonly unshippedBytesMax: number
+  readonly unshippedMillisecondsMax: number
+  /** A spool file is closed at this size; it is deleted as a whole once everything in it is stored. */
+  readonly fileBytesMax: number
+  readonly reserveBytes: number
+}
+
+export const defaultSpoolLimits: SpoolLimits = {
+  unshippedBytesMax: 1024 * 1024 * 1024,
+  unshippedMillisecondsMax: 24 * 60 * 60 * 1000,
+  fileBytesMax: 64 * 1024 * 1024,
+  reserveBytes: 1024 * 1024,
+}
+
+const nothing = Buffer.alloc(0)
+
+export type SpoolWriter = ReturnType<typeof createSpoolWriter>
+
+export function createSpoolWriter(options: {
+  readonly folder: string
+  readonly epoch: number
+  readonly position: SpoolPosition
+  readonly limits: SpoolLimits
+  /** Records that a fresh file must begin with, so that it can be understood when the files before it are gone. */
+  readonly filePreamble: () => Buffer
+  /** The write itself; a test puts a failing disk here. */
+  readonly write?: typeof writeSync
+}) {
+  const { folder, epoch, position, limits } = options
+  const write = options.write ?? writeSync
+  const reservePath = path.join(folder, 'reserve')
+  let file: { readonly descriptor: number; readonly start: number; bytes: number } | null = null
+  let reserveHeld = false
+  let torn = false
+
+  holdReserve()
+
+  /** A refusal by the file system, with whatever of the bytes did arrive cut off again. */
+  function failed(error: unknown): SpoolRefusal {
+    return { code: systemCodeOf(error) ?? 'UNKNOWN', message: `the spool cannot be written: ${messageOf(error)}` }
+  }
+
+  function overLimits(): SpoolRefusal | null {
+    const waitingBytes = position.writtenBytes - position.releasedBytes
+    if (waitingBytes > limits.unshippedBytesMax) {
+      return { code: 'SPOOL_FULL', message: `${waitingBytes} bytes wait for the store, more than the ${limits.unshippedBytesMax} allowed` }
+    }
+    const oldest = position.oldestTime
+    if (oldest !== 0 && Date.now() - oldest > limits.unshippedMillisecondsMax) {
+      return { code: 'SPOOL_OLD', message: `recordings have waited for the store since ${new Date(oldest).toISOString()}` }
+    }
+    return null
+  }
+
+  function writeWhole(bytes: Buffer): SpoolRefusal | null {
+    try {
+      if (file === null || file.bytes >= limits.fileBytesMax) {
+        const start = position.writtenBytes
+        const descriptor = openSync(spoolFilePath(folder, epoch, start), 'wx', 0o600)
+        if (file !== null) closeSync(file.descriptor)
+        file = { descriptor, start, bytes: 0 }
+      }
+      const preamble = file.bytes === 0 ? options.filePreamble() : nothing
+      if (preamble.length > 0) bytes = Buffer.concat([preamble, bytes])
+      torn = true
+      for (let done = 0; done < bytes.length; ) {
+        const count = write(file.descriptor, bytes, done, bytes.length - done, file.bytes + done)
+        if (count === 0) throw Object.assign(new Error('the file system took no bytes'), { code: 'ENOSPC' })
+        done += count
+      }
+      torn = false
+      file.bytes += bytes.length
+      position.writtenBytes += bytes.length
+      return null
+    } catch (error) {
+      return failed(error)
+    }
+  }
+
+  function holdReserve(): void {
+    if (reserveHeld || limits.reserveBytes === 0) return
+    try {
+      const descriptor = openSync(reservePath, 'w', 0o600)
+      try {
+        const zeros = Buffer.alloc(64 * 1024)
+        for (let at = 0; at < limits.reserveBytes; ) {
+          at += write(descriptor, zeros, 0, Math.min(zeros.length, limits.reserveBytes - at), at)
+        }
+        reserveHeld = true
+      } finally {
+        closeSync(descriptor)
+      }
+    } catch {
+      // Without room for the reserve there is none to hold; `append` meets the same full disk and says so.
+      releaseReserve()
+    }
+  }
+
+  function releaseReserve(): void {
+    reserveHeld = false
+    try {
+      unlinkSync(reservePath)
+    } catch {
+      // Already gone, or a file system that refuses everything: the next append reports it.
+    }
+  }
+
+  return {
+    /** Writes whole records. Null when the kernel has all of them, else why it has none. */
+    append(bytes: Buffer): SpoolRefusal | null {
+      const refusal = overLimits() ?? writeWhole(bytes)
+      if (refusal === null && !reserveHeld) holdReserve()
+      return refusal
+    },
+    /** Forgets what a failed append left behind the last whole record. */
+    cutTorn(): void {
+      if (!torn || file === null) return
+      try {
+        ftruncateSync(file.descriptor, file.bytes)
+        torn = false
+      } catch {
+        // The next append writes over the same place, and a reader cuts a torn tail off by its checksum.
+      }
+    },
+    /** For the few records that end sessions while the disk is full: gives the reserve back first, and is not held by the caps. */
+    appendFromReserve(bytes: Buffer): SpoolRefusal | null {
+      if (reserveHeld) releaseReserve()
+      return writeWhole(bytes)
+    },
+    close(): void {
+      if (file !== null) closeSync(file.descriptor)
+      file = null
+      releaseReserve()
+    },
+  }
+}

@@ -1,0 +1,268 @@
+/**
+ * One turn of the event loop: what was read from all connections is gathered, written to the spool once, and only then sent on.
+ *
+ * This is where "nothing unrecorded" is kept: `forward` of a peer is called in one place, behind a write that succeeded
+ * (or behind the operator's own `continue`). Bounded: a full buffer is committed at once; while the spool refuses, every
+ * connection is paused and only what was already on its way can still arrive.
+ */
+import { recordHeaderBytes, writeRecordHeader, type RecordType } from '../session/records.ts'
+import type { Peer } from './peer.ts'
+import type { SpoolRefusal, SpoolWriter } from './spool/spool-writer.ts'
+import { createTurnBuffers, turnBufferBytes, type TurnBuffer } from './turn-buffers.ts'
+
+/** Pieces that make up a record's payload are cut at this size, so that several fit one turn. */
+const pieceBytesMax = 64 * 1024
+
+/** One direction of one connection. */
+export type Channel = {
+  readonly session: number
+  readonly type: RecordType
+  readonly from: Peer
+  readonly to: Peer
+  /** Called when the spool stayed unwritable: these bytes were neither recorded nor forwarded. */
+  readonly refuse: (bytes: Buffer, refusal: SpoolRefusal) => void
+  /** Called when the bytes passed unrecorded because the operator chose `continue`. */
+  readonly passedUnrecorded: (bytes: number, refusal: SpoolRefusal) => void
+}
+
+/** What a commit does with bytes once they are in the spool. */
+type Span = { readonly channel: Channel; readonly start: number; end: number; readonly original: Buffer | null }
+
+type Turn = {
+  readonly buffer: TurnBuffer
+  length: number
+  spans: Span[]
+  /** Records that must reach the spool even when nothing else does: they end sessions or state gaps. */
+  vital: Buffer[]
+}
+
+export type Turns = ReturnType<typeof createTurns>
+
+export type TurnOptions = {
+  readonly spool: SpoolWriter
+  readonly onRecordFailure: 'block' | 'continue'
+  /** How long traffic waits for a spool that refuses before it fails (or, with `continue`, passes unrecorded). */
+  readonly recordWaitMilliseconds: number
+  /** Pauses or resumes the reading of every connection. */
+  readonly holdAll: (held: boolean) => void
+  /** True when one connection is open: then a turn cannot gather anything and is committed at once. */
+  readonly isAlone: () => boolean
+  /** Tells that recording stopped or works again, once for each change. */
+  readonly onStateChange: (state: { readonly kind: 'recording' } | { readonly kind: 'waiting' | 'failing'; readonly refusal: SpoolRefusal }) => void
+}
+
+const retryMilliseconds = 50
+
+export function createTurns(options: TurnOptions) {
+  const { spool } = options
+  const buffers = createTurnBuffers()
+  const emptyTurn = (): Turn => ({ buffer: buffers.take(), length: 0, spans: [], vital: [] })
+  let turn = emptyTurn()
+  /** The record at the end of the turn that can still grow, so that adjacent bytes of a channel become one. */
+  let open: { readonly channel: Channel; readonly flags: number; readonly at: number } | null = null
+  /** Full turns that wait behind a refused one. */
+  let waiting: Turn[] = []
+  let scheduled = false
+  let stall: { readonly since: number; refusal: SpoolRefusal } | null = null
+  /** Set once a stall outlasted its time: from then on a refusal is not waited for again. */
+  let failing: SpoolRefusal | null = null
+  let retryTimer: NodeJS.Timeout | null = null
+
+  function endOpenRecord(): void {
+    if (open === null) return
+    const { channel, flags, at } = open
+    open = null
+    const payloadBytes = turn.length - at - recordHeaderBytes
+    writeRecordHeader(turn.buffer.bytes, at, { type: channel.type, flags, session: channel.session, time: now(), payloadBytes })
+  }
+
+  /** Makes room for a record of its own with a payload of `bytes`. */
+  function room(bytes: number): void {
+    endOpenRecord()
+    if (turn.length + recordHeaderBytes + bytes <= turnBufferBytes) return
+    commit()
+    if (turn.length === 0) return
+    waiting.push(turn)
+    turn = emptyTurn()
+  }
+
+  function record(session: number, type: RecordType, flags: number, payload: Buffer): void {
+    payload.copy(turn.buffer.bytes, turn.length + recordHeaderBytes)
+    turn.length = writeRecordHeader(turn.buffer.bytes, turn.length, { type, flags, session, time: now(), payloadBytes: payload.length })
+  }
+
+  function send(sent: Turn): void {
+    for (const span of sent.spans) {
+      const { to, from } = span.channel
+      const bytes = span.original ?? sent.buffer.bytes.subarray(span.start, span.end)
+      if (!to.forward(bytes)) from.pause('backlog') // A peer that does not drain slows the one that fills it.
+      if (span.original !== null) continue
+      const mark = to.mark()
+      if (mark !== null) sent.buffer.pins.push({ peer: to, mark })
+    }
+  }
+
+  /** True when everything gathered so far is in the spool and on its way. */
+  function commitAll(): boolean {
+    while (waiting.length > 0) {
+      if (!commitOne(waiting[0]!)) return false
+      buffers.give(waiting.shift()!.buffer)
+    }
+    if (turn.length === 0) return true
+    if (!commitOne(turn)) return false
+    if (turn.buffer.pins.length === 0) {
+      turn.length = 0
+      turn.spans = []
+      turn.vital = []
+    } else {
+      buffers.give(turn.buffer)
+      turn = emptyTurn()
+    }
+    return true
+  }
+
+  function commitOne(candidate: Turn): boolean {
+    const refusal = spool.append(candidate.buffer.bytes.subarray(0, candidate.length))
+    if (refusal === null) {
+      send(candidate)
+      return true
+    }
+    if (stall === null) stall = { since: Date.now(), refusal }
+    stall.refusal = refusal
+    return false
+  }
+
+  function commit(): void {
+    scheduled = false
+    endOpenRecord()
+    if (retryTimer !== null) return // The retry commits; sooner would only ask the full disk again.
+    if (commitAll()) {
+      works()
+      return
+    }
+    if (failing !== null) {
+      fail(stall!.refusal)
+      return
+    }
+    options.holdAll(true)
+    options.onStateChange({ kind: 'waiting', refusal: stall!.refusal })
+    retryTimer = setTimeout(retry, retryMilliseconds)
+  }
+
+  function works(): void {
+    if (stall === null && failing === null) return
+    stall = null
+    failing = null
+    options.onStateChange({ kind: 'recording' })
+  }
+
+  function retry(): void {
+    retryTimer = null
+    endOpenRecord()
+    if (commitAll()) {
+      works()
+      options.holdAll(false)
+      return
+    }
+    if (Date.now() - stall!.since < options.recordWaitMilliseconds) {
+      retryTimer = setTimeout(retry, retryMilliseconds)
+      return
+    }
+    failing = stall!.refusal
+    options.onStateChange({ kind: 'failing', refusal: failing })
+    fail(failing)
+    options.holdAll(false)
+  }
+
+  /** The wait is over: nothing of the waiting turns was recorded, and what happens to it is the operator's choice. */
+  function fail(refusal: SpoolRefusal): void {
+    stall = null
+    spool.cutTorn()
+    const failed = turn.length > 0 ? [...waiting, turn] : waiting
+    waiting = []
+    turn = emptyTurn()
+    const vital = Buffer.concat(failed.flatMap((each) => each.vital))
+    if (vital.length > 0) spool.appendFromReserve(vital) // When even the reserve fails, the next start closes these sessions.
+    for (const { spans, buffer } of failed) {
+      for (const { channel, start, end, original } of spans) {
+        const bytes = original ?? buffer.bytes.subarray(start, end)
+        if (options.onRecordFailure === 'continue') {
+          channel.passedUnrecorded(bytes.length, refusal)
+          if (!channel.to.forward(Buffer.from(bytes))) channel.from.pause('backlog')
+        } else {
+          channel.refuse(bytes, refusal)
+        }
+      }
+    }
+    for (const { buffer } of failed) buffers.give(buffer)
+  }
+
+  return {
+    /** Bytes to be recorded and then forwarded as they are. */
+    gather(channel: Channel, flags: number, bytes: Buffer): void {
+      if (open !== null && open.channel === channel && open.flags === flags && turn.length + bytes.length <= turnBufferBytes) {
+        bytes.copy(turn.buffer.bytes, turn.length)
+        turn.length += bytes.length
+        turn.spans.at(-1)!.end = turn.length
+        return
+      }
+      for (let at = 0; at < bytes.length; at += pieceBytesMax) {
+        const piece = bytes.length <= pieceBytesMax ? bytes : bytes.subarray(at, at + pieceBytesMax)
+        room(piece.length)
+        open = { channel, flags, at: turn.length }
+        const start = turn.length + recordHeaderBytes
+        piece.copy(turn.buffer.bytes, start)
+        turn.length = start + piece.length
+        turn.spans.push({ channel, start, end: turn.length, original: null })
+      }
+    },
+    /** Bytes of which a different form is recorded: `original` is forwarded, and must not change until then. */
+    gatherAltered(channel: Channel, flags: number, recorded: Buffer, original: Buffer): void {
+      for (let at = 0; at < recorded.length; at += pieceBytesMax) {
+        const piece = recorded.subarray(at, at + pieceBytesMax)
+        room(piece.length)
+        record(channel.session, channel.type, flags, piece)
+      }
+      turn.spans.push({ channel, start: 0, end: 0, original })
+    },
+    /** A record of steno's own that must not be lost for want of room. With `then`, bytes that go out once it is in the spool. */
+    gatherNote(session: number, type: RecordType, payload: Buffer, then: { readonly channel: Channel; readonly bytes: Buffer } | null): void {
+      room(payload.length)
+      const at = turn.length
+      record(session, type, 0, payload)
+      if (then === null) turn.vital.push(Buffer.from(turn.buffer.bytes.subarray(at, turn.length)))
+      else turn.spans.push({ channel: then.channel, start: 0, end: 0, original: then.bytes })
+    },
+    /** Writes whole records past the turn, for a session whose gap ends; false while the spool still refuses. */
+    recordNow(records: Buffer): boolean {
+      commit()
+      if (retryTimer !== null || turn.length > 0) return false
+      if (spool.append(records) !== null) return false
+      works()
+      return true
+    },
+    /** Called at the end of each read: commits now or at the end of this turn of the event loop. */
+    readEnded(): void {
+      if (scheduled || (turn.length === 0 && waiting.length === 0)) return
+      if (options.isAlone()) {
+        commit()
+        return
+      }
+      scheduled = true
+      setImmediate(commit)
+    },
+    /** Writes at once what was gathered; for the end of a connection and of the process. */
+    commit,
+    /** Why recording fails at present, or null while it works or is still waited for. */
+    get failing(): SpoolRefusal | null {
+      return failing
+    },
+    get isHeld(): boolean {
+      return retryTimer !== null
+    },
+  }
+}
+
+function now(): number {
+  return performance.timeOrigin + performance.now()
+}

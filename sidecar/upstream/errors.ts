@@ -1,0 +1,94 @@
+/**
+ * What can go wrong on the way to the database, each with the SQLSTATE and the fields that the client is answered with.
+ *
+ * Messages name hosts, ports, users and files, never a password, a key or what either side sent during authentication.
+ */
+import { KnownError } from '../../base/errors.ts'
+import type { ErrorFields } from '../../postgres/statement.ts'
+
+export abstract class UpstreamError extends KnownError {
+  /** Nothing but the start-up was sent, so no statement ran. */
+  readonly safeToRetry = true
+  abstract readonly sqlState: string
+  /** What the client gets as ErrorResponse. */
+  get fields(): ErrorFields {
+    return { severity: 'FATAL', code: this.sqlState, message: this.message, hint: this.remedy }
+  }
+}
+
+/** The database itself refused: its own words, and the very frame it sent, so that the client sees what it would see directly. */
+export class UpstreamRefused extends UpstreamError {
+  readonly code = 'UPSTREAM_REFUSED'
+  readonly remedy = 'This is the answer of the database itself: act on its message.'
+  readonly sqlState: string
+  /** The ErrorResponse as it came, header included. */
+  readonly frame: Buffer
+  readonly #fields: ErrorFields
+  constructor(fields: ErrorFields, frame: Buffer) {
+    super(`the database refused the session: ${fields.message}`)
+    this.sqlState = fields.code
+    this.frame = frame
+    this.#fields = fields
+  }
+  override get fields(): ErrorFields {
+    return this.#fields
+  }
+}
+
+export type Attempt = { readonly host: string; readonly port: number; readonly reason: string }
+
+/** No host of the connection string gave a usable session. */
+export class UpstreamUnreachable extends UpstreamError {
+  readonly code = 'UPSTREAM_UNREACHABLE'
+  readonly remedy = 'Check that the database runs, that its address and port are right, and that this machine may reach it; the message holds the reason for each host.'
+  readonly sqlState = '08006'
+  readonly attempts: readonly Attempt[]
+  constructor(attempts: readonly Attempt[], cause: unknown) {
+    super(`the database cannot be reached: ${attempts.map(({ host, port, reason }) => `${host}:${port}: ${reason}`).join('; ')}`, { cause })
+    this.attempts = attempts
+  }
+}
+
+/** One address did not do; the next is tried. Reaches nobody alone: `UpstreamUnreachable` collects these. */
+export class AttemptFailed extends UpstreamError {
+  readonly code = 'UPSTREAM_ATTEMPT_FAILED'
+  readonly remedy = 'See the reason given for each host.'
+  readonly sqlState = '08006'
+  readonly stage: 'network' | 'tls' | 'protocol' | 'session'
+  constructor(stage: 'network' | 'tls' | 'protocol' | 'session', reason: string, cause?: unknown) {
+    super(reason, { cause })
+    this.stage = stage
+  }
+}
+
+/** We will not, or cannot, sign in the way the server asks; trying another host would only hide it. */
+export class SignInImpossible extends UpstreamError {
+  readonly code = 'UPSTREAM_SIGN_IN_IMPOSSIBLE'
+  readonly sqlState = '28000'
+  readonly remedy: string
+  constructor(what: string, remedy: string, cause?: unknown) {
+    super(what, { cause })
+    this.remedy = remedy
+  }
+}
+
+/** A certificate, key or revocation list cannot be used. */
+export class TlsFilesUnusable extends UpstreamError {
+  readonly code = 'UPSTREAM_TLS_FILES'
+  readonly sqlState = '08006'
+  readonly remedy: string
+  constructor(what: string, remedy: string, cause?: unknown) {
+    super(what, { cause })
+    this.remedy = remedy
+  }
+}
+
+/** Whoever asked for the connection no longer wants it. */
+export class ConnectAborted extends UpstreamError {
+  readonly code = 'UPSTREAM_CONNECT_ABORTED'
+  readonly remedy = 'Connect again; the client went away or steno is shutting down.'
+  readonly sqlState = '57P01'
+  constructor() {
+    super('connecting to the database was given up')
+  }
+}

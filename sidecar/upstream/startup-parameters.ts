@@ -1,0 +1,44 @@
+/**
+ * The parameters of steno's own StartupMessage in custody: the agent's, with the user fixed and the operator's options winning.
+ *
+ * The server applies `options` before the parameters that stand alone, so a setting that the operator's options name is taken out of those.
+ * Source: PostgreSQL's src/backend/utils/init/postinit.c (process_startup_options, pg_split_opts).
+ */
+import { invariant } from '../../base/invariant.ts'
+import type { ConnectionSettings } from '../../postgres/connection-string.ts'
+
+export function startupParameters(settings: ConnectionSettings, agent: { readonly database: string; readonly parameters: Readonly<Record<string, string>> }): [string, string][] {
+  invariant(settings.user !== null, 'custody has a user')
+  const fixed = new Set(['user', 'database', 'options', 'replication', ...settingsNamed(settings.options ?? '')])
+  const merged = new Map<string, string>()
+  for (const [name, value] of Object.entries(agent.parameters)) {
+    const plain = name.toLowerCase()
+    // Protocol options are agreed between steno and each side on its own.
+    if (!fixed.has(plain) && !plain.startsWith('_pq_.')) merged.set(name, value)
+  }
+  const named = (wanted: string): boolean => [...merged.keys()].some((name) => name.toLowerCase() === wanted)
+  const applicationName = settings.applicationName ?? settings.fallbackApplicationName
+  if (applicationName !== null && !named('application_name')) merged.set('application_name', applicationName)
+  if (settings.clientEncoding !== null && !named('client_encoding')) merged.set('client_encoding', settings.clientEncoding)
+  const options = [agent.parameters['options'] ?? '', settings.options ?? ''].filter((text) => text.trim() !== '').join(' ')
+  if (options !== '') merged.set('options', options)
+  return [['user', settings.user], ['database', agent.database], ...merged]
+}
+
+/** The settings that an `options` text sets by `-c name=value`, `-cname=value` or `--name=value`, in lower case with underscores. */
+export function settingsNamed(options: string): string[] {
+  const words = splitOptions(options)
+  const names: string[] = []
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at]!
+    const text = word === '-c' ? words[++at] : word.startsWith('-c') ? word.slice(2) : word.startsWith('--') ? word.slice(2) : undefined
+    const name = text?.split('=', 1)[0]
+    if (name) names.push(name.toLowerCase().replaceAll('-', '_'))
+  }
+  return names
+}
+
+/** Blanks part the words; a backslash takes the next character as it is. */
+function splitOptions(options: string): string[] {
+  return [...options.matchAll(/(?:\\[\s\S]|[^\s\\])+\\?|\\$/g)].map(([word]) => word.replace(/\\([\s\S])/g, '$1'))
+}
