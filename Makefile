@@ -4,7 +4,6 @@
 SHELL := /bin/sh
 SYSTEM_PATH := $(PATH)
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
-# Compiled code is kept between runs; tests that measure a first start unset it.
 STENO_FUZZ_SECONDS ?= 600
 TEST_CONCURRENCY ?= 2
 TEST_FILES ?= **/*.test.ts
@@ -49,7 +48,7 @@ bench-smoke: setup ## The benchmark in a minute: does it run, and is anything fa
 	node bench/run.ts --smoke
 
 fuzz: setup ## Mutate conversations for STENO_FUZZ_SECONDS and see that no input crashes anything
-	STENO_FUZZ_SECONDS=$(STENO_FUZZ_SECONDS) node --test --test-reporter=spec '**/*fuzz*.test.ts'
+	STENO_FUZZ_SECONDS=$(STENO_FUZZ_SECONDS) node --test --test-reporter=spec '**/*{fuzz,mutat}*.test.ts'
 
 clean: ## Remove what was built, fetched and measured, but not node_modules
 	rm -rf dist coverage .cache node_modules/.cache

@@ -21,7 +21,7 @@ export type Options = {
 
 export const usage = `usage: node bench/run.ts [options]
   --smoke              everything once and briefly, under 90 seconds; judges nothing
-  --only LOADS         comma-separated: ${loads.map(({ name }) => name).join(',')}
+  --only LOADS         comma-separated or none: ${loads.map(({ name }) => name).join(',')}
   --contestants LIST   comma-separated: ${contestantNames.join(',')}
   --measures LIST      comma-separated or none: ${measures.map(({ name }) => name).join(',')}
   --rounds N           counted rounds of each load (5)
@@ -55,15 +55,14 @@ export function parseOptions(parameters: readonly string[]): Options {
   const { smoke } = values
   const allLoads = loads.map(({ name }) => name)
   const allMeasures = measures.map(({ name }) => name)
-  const wantsNoMeasure = values.measures === 'none'
   return {
     smoke,
     loads: choose(values.only, allLoads, smoke ? smokeLoads : allLoads, '--only'),
     contestants: choose(values.contestants, contestantNames, smoke ? smokeContestants : contestantNames, '--contestants'),
-    measures: wantsNoMeasure ? [] : choose(values.measures, allMeasures, smoke ? smokeMeasures : allMeasures, '--measures'),
+    measures: choose(values.measures, allMeasures, smoke ? smokeMeasures : allMeasures, '--measures'),
     rounds: count(values.rounds, smoke ? 1 : 5, '--rounds'),
     seconds: count(values.seconds, smoke ? 1 : 2, '--seconds'),
-    bulkBytes: count(values.megabytes, smoke ? 50 : 200, '--megabytes') * 1e6,
+    bulkBytes: count(values.megabytes, smoke ? 30 : 200, '--megabytes') * 1e6,
     minutesMax: count(values['minutes-max'], smoke ? 5 : 90, '--minutes-max'),
     jsonFile: values.json ?? null,
   }
@@ -71,6 +70,7 @@ export function parseOptions(parameters: readonly string[]): Options {
 
 function choose<T extends string>(list: string | undefined, known: readonly T[], fallback: readonly T[], option: string): readonly T[] {
   if (list === undefined) return fallback
+  if (list === 'none') return []
   const wanted = list.split(',')
   const unknown = wanted.filter((name) => !known.some((candidate) => candidate === name))
   if (unknown.length > 0) throw new Error(`${option} does not know ${unknown.join(', ')}\n${usage}`)

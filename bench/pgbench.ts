@@ -42,7 +42,7 @@ export type PgbenchResult = {
 const logSamplingRate = 0.1
 /** Fewer than this and a p99 is one unlucky moment. */
 const latencyLinesMin = 100
-const startMillisecondsMax = 30_000
+const startMillisecondsMax = 10_000
 
 export async function runPgbench(options: PgbenchOptions): Promise<PgbenchResult> {
   const folder = await mkdtemp(join(options.folder, 'pgbench-'))

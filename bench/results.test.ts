@@ -79,6 +79,12 @@ test('without the peer there is no verdict, rather than a good one', () => {
   assert.deepEqual(judgeLoads([loadOf('simple-1', { haproxy: [100], 'steno-custody': [1] })]), [])
 })
 
+test('a smoke run gives no verdict, good or bad', () => {
+  const run = runOf([loadOf('simple-1', { 'node-copy': [100], 'steno-custody': [1] })])
+  assert.doesNotMatch(drawResults({ ...run, options: { ...run.options, smoke: true } }), /pass|FAIL/)
+  assert.match(drawResults(run), /FAIL/)
+})
+
 test('a measure is within its budget up to it, and one without a budget always', () => {
   assert.equal(isWithinBudget(memory(80, 80)), true)
   assert.equal(isWithinBudget(memory(80.1, 80)), false)

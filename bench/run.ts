@@ -1,7 +1,7 @@
 /**
  * The benchmark: steno beside direct connections, a bare Node copy loop, HAProxy and PgBouncer, in alternating rounds on this machine.
  *
- * Starts a database of its own, runs the loads and the measures that were asked for, prints one table. Everything it starts it stops by its
+ * Starts a database of its own, runs the loads and the measures that were asked for, prints the results. Everything it starts it stops by its
  * process id, also on Ctrl-C. The exit status is 1 when a contestant failed, or, in a full run, when a budget was missed. `bench/README.md` says how to read it.
  */
 import { writeFile, mkdtemp, rm } from 'node:fs/promises'
@@ -95,7 +95,7 @@ async function runMeasures({ options, database, folder, signal, onFailure }: Run
   const results: MeasureResult[] = []
   for (const measure of measures) {
     if (!options.measures.includes(measure.name)) continue
-    for (const contestant of [...measure.peers, ...measure.contestants]) {
+    for (const contestant of smoke ? measure.contestants : [...measure.peers, ...measure.contestants]) {
       if (!contestants.includes(contestant) || signal.aborted) continue
       say(`${measure.name} ${contestant}`)
       try {

@@ -77,11 +77,9 @@ test('one that never rests is not waited for longer than allowed, and that is to
   }
 })
 
-// Goal: CPU per unit is neither lost nor shared wrongly. Method: a "proxy" that burns 400 ms during the load and 400 ms after it.
+// Goal: CPU per unit is neither lost nor shared wrongly. Method: a "proxy" that uses 400 ms until the load ends and 400 ms after it.
 test('CPU during the load and after it are told apart and divided by what was done', async () => {
-  const child = await startNode(
-    `process.stdin.once('data', () => { ${burn(400)} console.log(2); setTimeout(() => { ${burn(400)} }, 150) })`,
-  )
+  const child = await startNode(`process.stdin.once('data', () => { ${burn(400)} console.log(2); ${burn(400)} })`)
   const running = { target: {}, proxy: { pid: child.pid } } as unknown as Running
   const load = {
     run: async () => {
@@ -92,8 +90,10 @@ test('CPU during the load and after it are told apart and divided by what was do
   try {
     const { proxy } = await measureSlot(load, running, {} as never, { round: 1, drainMillisecondsMax: 20_000 })
     assert.ok(proxy !== null && proxy.drained)
-    assert.ok(Math.abs(proxy.cpuMicroseconds - 400) < 130, `during: ${proxy.cpuMicroseconds}`)
-    assert.ok(Math.abs(proxy.afterMicroseconds - 400) < 130, `after: ${proxy.afterMicroseconds}`)
+    const { cpuMicroseconds: during, afterMicroseconds: after } = proxy
+    // Where the two meet depends on how soon this process is woken; what they are in all does not.
+    assert.ok(during > 370 && after > 50, `during: ${during}, after: ${after}`)
+    assert.ok(Math.abs(during + after - 800) < 60, `during: ${during}, after: ${after}`)
     assert.ok(proxy.mainThreadMicroseconds <= proxy.cpuMicroseconds)
   } finally {
     await child.end()

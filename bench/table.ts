@@ -14,8 +14,8 @@ const megabyte = 1e6
 
 /** The whole of a run, ready to print. */
 export function drawResults(results: RunResults): string {
-  const judgements = judgeLoads(results.loads)
   const { machine, options } = results
+  const judgements = options.smoke ? [] : judgeLoads(results.loads)
   const head = [
     `${machine.cpus} x ${machine.model}, ${(machine.memoryBytes / 2 ** 30).toFixed(0)} GiB, Linux ${machine.kernel}, Node ${machine.node}, load average at start ${machine.loadAverage.toFixed(2)}`,
     `${results.startedAt}, ${options.rounds} rounds of ${options.seconds} s after ${options.smoke ? 'no warm-up' : 'one to warm up'}, large transfers of ${(options.bulkBytes / megabyte).toFixed(0)} MB, took ${(results.tookSeconds / 60).toFixed(1)} min`,

@@ -22,9 +22,9 @@ const failing = [
   `select '${'日本'.repeat(40)}', wrong_name, '${'日本'.repeat(40)}'`,
   "select 'é🎉', wrong_name",
   'select pg_clas()',
-  'do $$ begin raise exception using message = e\'two\\nlines\', detail = \'the detail\', hint = \'the hint\'; end $$',
+  "do $$ begin raise exception using message = e'two\\nlines', detail = 'the detail', hint = 'the hint'; end $$",
   "do $$ begin raise notice 'careful'; raise warning 'watch\x1b[31m out'; perform 1/0; end $$",
-  "insert into pg_class (oid) values (1)",
+  'insert into pg_class (oid) values (1)',
   "select 'abc'::int",
   'select (',
 ]
@@ -39,14 +39,20 @@ test('an error is what psql prints, byte for byte', async () => {
   client.on('notice', (notice) => notices.push(notice as pg.DatabaseError))
   for (const sql of failing) {
     notices = []
-    const error = await client.query(sql).then(() => assert.fail(sql), (thrown: unknown) => thrown as pg.DatabaseError)
+    const error = await client.query(sql).then(
+      () => assert.fail(sql),
+      (thrown: unknown) => thrown as pg.DatabaseError,
+    )
     const lines = [
       ...notices.flatMap((notice) => errorLines(fieldsOf(notice), sql, { context: false })),
       ...errorLines(fieldsOf(error), sql, { context: true }),
     ]
     const { stderr } = await promisify(execFile)(psql.command, ['-X', '-c', sql, server.url], {
       env: { ...process.env, ...psql.env, PGCLIENTENCODING: 'UTF8', LC_ALL: 'C' },
-    }).then(() => assert.fail(sql), (thrown: unknown) => thrown as { stderr: string })
+    }).then(
+      () => assert.fail(sql),
+      (thrown: unknown) => thrown as { stderr: string },
+    )
     // psql passes on what the server says; we escape it.
     assert.equal(`${lines.join('\n')}\n`, stderr.replaceAll('\x1b', '\\x1B'), sql)
   }

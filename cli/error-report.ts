@@ -32,7 +32,7 @@ type Character = { readonly shown: string; readonly cells: number }
 
 /** `LINE n: …` and a caret below the character at `position`, which counts characters from 0; nothing when the text is shorter. */
 function positionLines(sql: string, position: number): string[] {
-  const all = [...sql]
+  const all = Array.from(sql) // The server counts code points.
   if (position > all.length) return []
   let lineNumber = 1
   let first = 0

@@ -27,7 +27,9 @@ const results = [
   "select 'é' as composed, e'e\\u0301' as combining, '🎉🎉' as emoji, e'\\u2603' as snow, '🇩🇪' as flag union all select 'xx', 'yy', 'zz', 'v', 'u'",
   "select 1::int2 as a, 2::int8 as b, 3::oid as c, '4'::xid as d, '5'::cid as e, '6'::xid8 as f, '7'::money as g, 1.5::float4 as h, now() - now() as i, '{1}'::int[] as j",
   "select e'\\\\' as backslash, '|' as bar, '+' as plus, '  spaces  ' as s",
-  "select relname, relkind, reltuples, relacl from pg_class where oid < 2700 order by oid limit 30",
+  "select e'a\\nb' as t, 1 as n union all select 'c', 22",
+  "select 1 as n, e'a\\n' as t, 2 as m union all select 2, '', null",
+  'select relname, relkind, reltuples, relacl from pg_class where oid < 2700 order by oid limit 30',
   "select proname, prosrc, pronargs from pg_proc where prosrc like e'%\\n%' order by oid limit 5",
 ]
 
@@ -38,7 +40,7 @@ let client: pg.Client
 before(async () => {
   server = await startPostgres()
   psql = await program('psql')
-  client = new pg.Client({ connectionString: server.url, types: { getTypeParser: () => (value: unknown) => value } as never })
+  client = new pg.Client({ connectionString: server.url, types: { getTypeParser: () => (value: unknown) => value } })
   await client.connect()
 })
 after(async () => {
@@ -56,13 +58,18 @@ async function printedByPsql(sql: string, ...options: string[]): Promise<string>
 
 async function printedByGrid(sql: string, nullText: string): Promise<string> {
   const { fields, rows } = await client.query<(string | null)[]>({ text: sql, rowMode: 'array' })
-  const columns = fields.map(({ name, dataTypeID }) => ({ name, align: isRightAligned(dataTypeID) ? ('right' as const) : ('left' as const) }))
+  const columns = fields.map(({ name, dataTypeID }) => ({
+    name,
+    align: isRightAligned(dataTypeID) ? ('right' as const) : ('left' as const),
+  }))
   const grid = createGrid({ columns, rowsMax: 1_000, nullText })
   for (const row of rows) {
-    grid.push(row.map((value, index) => {
-      const column = { typeOid: fields[index]!.dataTypeID, typeModifier: -1, format: 'text' as const }
-      return value === null ? null : textOf(Buffer.from(value), column, defaultSettings)
-    }))
+    grid.push(
+      row.map((value, index) => {
+        const column = { typeOid: fields[index]!.dataTypeID, typeModifier: -1, format: 'text' as const }
+        return value === null ? null : textOf(Buffer.from(value), column, defaultSettings)
+      }),
+    )
   }
   return [...grid.lines(), '', ''].join('\n')
 }

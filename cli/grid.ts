@@ -93,7 +93,7 @@ function* rowLines(row: readonly Cell[], columns: readonly GridColumn[], widths:
         const goesOn = level < cell.length - 1
         const last = index === columns.length - 1
         const padding = ' '.repeat(widths[index]! - (line?.width ?? 0))
-        // psql leaves no spaces at the end of a row, but for the mark that a cell goes on, and but for right-aligned cells that ended.
+        // psql pads the last column only where a mark stands behind it.
         if (line === undefined) return last ? ' ' : ` ${padding} `
         const mark = goesOn ? '+' : last ? '' : ' '
         if (columns[index]!.align === 'right') return ` ${padding}${line.text}${mark}`

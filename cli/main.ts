@@ -40,7 +40,9 @@ export async function main(argv: readonly string[]): Promise<void> {
     }
     await program.parseAsync(argv, { from: 'user' })
   } catch (error) {
-    process.exitCode = report(error, argv.includes('--json'))
+    const code = report(error, argv.includes('--json'))
+    // A command that gives failures a code of its own has set it.
+    if (code !== exitCode.failed || process.exitCode === undefined) process.exitCode = code
   }
 }
 

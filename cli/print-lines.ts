@@ -7,12 +7,12 @@ const pieceCharacters = 16 * 1024
 /** @throws whatever writing throws, but for a reader that went away */
 export async function printLines(lines: AsyncIterable<string> | Iterable<string>, stream: Writable = process.stdout): Promise<void> {
   let failure: Error | null = null
-  const onError = (error: Error): void => {
-    failure ??= error
+  const note = (error: Error | null | undefined): void => {
+    failure ??= error ?? null
   }
-  stream.on('error', onError)
+  stream.on('error', note) // It would end the process; the callback below tells the same.
   const write = async (piece: string): Promise<void> => {
-    await new Promise<void>((resolve) => stream.write(piece, () => resolve())) // The callback comes for failures as well.
+    note(await new Promise<Error | null | undefined>((resolve) => stream.write(piece, resolve)))
   }
   try {
     let held = ''
@@ -25,7 +25,7 @@ export async function printLines(lines: AsyncIterable<string> | Iterable<string>
     }
     if (failure === null && held !== '') await write(held)
   } finally {
-    stream.off('error', onError)
+    stream.off('error', note)
   }
   if (failure !== null && systemCodeOf(failure) !== 'EPIPE') throw failure
 }

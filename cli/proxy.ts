@@ -6,9 +6,7 @@ import { KnownError, messageOf } from '../base/errors.ts'
 import { createLog } from '../base/log.ts'
 import { Secret } from '../postgres/authentication/secret.ts'
 import { parseConnectionString, redactedText, type ConnectionSettings } from '../postgres/connection-string.ts'
-import { startProxy } from '../sidecar/main.ts'
-import { defaultSegmentLimits, type ProxySettings } from '../sidecar/settings.ts'
-import { defaultSpoolLimits } from '../sidecar/spool/spool-writer.ts'
+import { defaultSegmentLimits, defaultSpoolLimits, startProxy, type ProxySettings } from '../sidecar/main.ts'
 import { stateFolder } from './state-folder.ts'
 import { storeOption } from './store-option.ts'
 
@@ -90,6 +88,15 @@ async function run(settings: ProxySettings, options: Options): Promise<void> {
   const log = createLog({ level: options.logLevel })
   for (const { parameter, reason } of settings.upstream.withoutEffect) log.warn({ parameter }, `the connection parameter has no effect: ${reason}`)
   const proxy = await startProxy(settings, log)
+  // Before anybody is told that it listens: who reads that may send a signal at once.
+  const stopped = new Promise<void>((resolve) => {
+    const onSignal = (signal: NodeJS.Signals): void => {
+      log.info({ signal }, 'stopping')
+      void proxy.stop().then(resolve)
+    }
+    process.on('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+  })
   log.info(
     {
       address: `${proxy.host}:${proxy.port}`,
@@ -102,14 +109,7 @@ async function run(settings: ProxySettings, options: Options): Promise<void> {
     },
     'listening',
   )
-  await new Promise<void>((resolve) => {
-    const onSignal = (signal: NodeJS.Signals): void => {
-      log.info({ signal }, 'stopping')
-      void proxy.stop().then(resolve)
-    }
-    process.on('SIGTERM', onSignal)
-    process.on('SIGINT', onSignal)
-  })
+  await stopped
   log.info('stopped')
   // Sockets of agents that do not close are not waited for.
   process.exit(0)

@@ -26,7 +26,11 @@ before(async () => {
   await mkdir(spool)
   const own = await createTestRecorder(openDirectoryStore(join(folder, 'store')), { seed: 1 })
   recorder = own.key.id
-  sessions = [await own.record([{ statements: 2 }, { statements: 1 }]), await own.record([{ statements: 4 }], { gap: true }), await own.record([{ statements: 1 }], { close: false })]
+  sessions = [
+    await own.record([{ statements: 2 }, { statements: 1 }]),
+    await own.record([{ statements: 4 }], { gap: true }),
+    await own.record([{ statements: 1 }], { close: false }),
+  ]
   await saveLedgerHead(spool, own.head())
 })
 after(() => rm(folder, { recursive: true }))
@@ -37,7 +41,10 @@ function steno(...given: string[]): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const environment = { ...process.env, STENO_STORE: `file://${folder}/store`, XDG_STATE_HOME: folder, TZ: 'UTC' }
     // Beside this file, so that `commander` resolves.
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', runner, '--', ...given], { env: environment, cwd: import.meta.dirname })
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', runner, '--', ...given], {
+      env: environment,
+      cwd: import.meta.dirname,
+    })
     let out = ''
     let err = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
@@ -52,14 +59,26 @@ test('sessions are listed newest first, with what is known of each', async () =>
   assert.equal(code, 0)
   const lines = out.trimEnd().split('\n')
   assert.match(lines[0]!, /^SESSION +OPENED +STATE/)
-  assert.deepEqual(lines.slice(1).map((line) => line.slice(0, 36)), sessions.toReversed())
+  assert.deepEqual(
+    lines.slice(1).map((line) => line.slice(0, 36)),
+    sessions.toReversed(),
+  )
   assert.match(lines[3]!, /2026-11-21 09:00:01 +closed +.* 3 +agent +shop +test$/)
 })
 
 test('--json gives one object per session and --limit stops', async () => {
   const { out } = await steno('sessions', '--json', '--limit', '2')
-  const listed = out.trimEnd().split('\n').map((line) => JSON.parse(line) as { session: string; statements: number; gaps: number | null })
-  assert.deepEqual(listed.map(({ session, statements, gaps }) => [session, statements, gaps]), [[sessions[2], 1, null], [sessions[1], 4, 1]])
+  const listed = out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { session: string; statements: number; gaps: number | null })
+  assert.deepEqual(
+    listed.map(({ session, statements, gaps }) => [session, statements, gaps]),
+    [
+      [sessions[2], 1, null],
+      [sessions[1], 4, 1],
+    ],
+  )
 })
 
 test('--since and --until bound the time of opening, and nonsense is refused', async () => {
@@ -68,9 +87,12 @@ test('--since and --until bound the time of opening, and nonsense is refused', a
   assert.equal((await steno('sessions', '--since', 'yesterday')).code, 1)
 })
 
-test('a sound store is said to be sound, and only to be somebody\'s when nobody was named', async () => {
+test("a sound store is said to be sound, and only to be somebody's when nobody was named", async () => {
   const pinned = await steno('verify', '--all', '--spool', spool)
-  assert.deepEqual([pinned.code, pinned.out.trimEnd().split('\n').at(-1)], [0, 'verified 3 sessions, 4 segments, 8 statements: sound (1 warning)'])
+  assert.deepEqual(
+    [pinned.code, pinned.out.trimEnd().split('\n').at(-1)],
+    [0, 'verified 3 sessions, 4 segments, 8 statements: sound (1 warning)'],
+  )
   const named = await steno('verify', '--all', '--trust-recorder', recorder)
   assert.equal(named.code, 0)
   assert.doesNotMatch(named.out, /NOT_PINNED/)
@@ -91,7 +113,13 @@ test('one session is verified by id, by the beginning of its id, or as the last'
 test('what cannot be verified ends with its own exit code', async () => {
   assert.equal((await steno('verify')).code, 2)
   assert.equal((await steno('verify', 'last', '--all')).code, 2)
-  for (const given of [['zzzz'], [sessions[0]!.replace(/.$/, 'f')], ['--all', '--store', `file://${folder}/none`], ['last', '--store', `file://${folder}/none`], ['--all', '--store', 's3://x']]) {
+  for (const given of [
+    ['zzzz'],
+    [sessions[0]!.replace(/.$/, 'f')],
+    ['--all', '--store', `file://${folder}/none`],
+    ['last', '--store', `file://${folder}/none`],
+    ['--all', '--store', 's3://x'],
+  ]) {
     const { code, err } = await steno('verify', ...given)
     assert.equal(code, 3, `${given.join(' ')}: ${err}`)
     assert.match(err, /^[A-Z_]+: /)
@@ -104,10 +132,18 @@ test('what is wrong is named, with exit code 1', async () => {
   const kept = await readFile(join(folder, 'store', key))
   await store.delete(key)
   const { code, out } = await steno('verify', '--all', '--json', '--spool', spool)
-  const lines = out.trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+  const lines = out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
   assert.equal(code, 1)
   assert.ok(lines.some((line) => line['code'] === 'OBJECT_MISSING' && line['key'] === key && line['segment'] === 1))
-  assert.deepEqual(lines.at(-1), { verified: { sessions: 3, segments: 4, statements: 8, ledgerEntries: 10 }, errors: 1, warnings: 0, sound: false })
+  assert.deepEqual(lines.at(-1), {
+    verified: { sessions: 3, segments: 4, statements: 8, ledgerEntries: 10 },
+    errors: 1,
+    warnings: 0,
+    sound: false,
+  })
   await store.putIfAbsent(key, kept)
   // A cut tail shows only to who knows the head.
   const last = ledgerKey(recorder, 10)

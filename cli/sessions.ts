@@ -5,7 +5,13 @@ import { openStoreFromOptions, storeOption, type StoreOptions } from './store-op
 import { displayWidth, printableLine, shorten } from './text.ts'
 import { shownDuration } from './times.ts'
 
-type Options = StoreOptions & { readonly json?: true; readonly limit: number; readonly since?: number; readonly until?: number; readonly utc?: true }
+type Options = StoreOptions & {
+  readonly json?: true
+  readonly limit: number
+  readonly since?: number
+  readonly until?: number
+  readonly utc?: true
+}
 
 /** Column titles and widths in cells; the last is as wide as it likes. */
 const columns = [
@@ -33,7 +39,10 @@ export function command(): Command {
 
 async function run(options: Options): Promise<void> {
   const store = await openStoreFromOptions(options)
-  const span = { ...(options.since === undefined ? {} : { since: options.since }), ...(options.until === undefined ? {} : { until: options.until }) }
+  const span = {
+    ...(options.since === undefined ? {} : { since: options.since }),
+    ...(options.until === undefined ? {} : { until: options.until }),
+  }
   let shown = 0
   let more = false
   for await (const session of listSessions(store, span)) {

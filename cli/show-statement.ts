@@ -22,7 +22,9 @@ export function statementHeadLines(statement: StatementSummary, session: string,
     labelled('transaction', transactions[statement.transactionBefore]),
     labelled('decision', `${decision.kind} (${decision.rule})`),
     labelled('records', `${place.first} to ${place.last}`),
-    ...(redacted === true ? [labelled('redacted', 'its literals were replaced before it was recorded, because it carries a credential')] : []),
+    ...(redacted === true
+      ? [labelled('redacted', 'its literals were replaced before it was recorded, because it carries a credential')]
+      : []),
   ]
 }
 

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { createMemoryStore, type MemoryStore } from '../session/memory-store.ts'
+import { recordType } from '../session/records.ts'
 import { segmentKey } from '../session/object-keys.ts'
 import { testEpoch } from '../session/test-recording.ts'
 import { program, type Program } from '../tools/debian-programs.ts'
@@ -53,7 +54,7 @@ test('the rows of a recorded statement are shown as psql printed them', async ()
     "select e'two\\nlines', '日本' as wide",
     'select from generate_series(1, 3)',
     'select 1 where false',
-    "select * from pg_type where oid < 1000 order by oid",
+    'select * from pg_type where oid < 1000 order by oid',
   ]
   const { stdout } = await runPsql(queries)
   for (const manifest of [true, false]) {
@@ -70,10 +71,14 @@ test('the rows of a recorded statement are shown as psql printed them', async ()
 })
 
 test('an error and its notices are shown as psql printed them, wherever in a simple query they came', async () => {
-  for (const sql of ['selec 1', "select 1;\nselect 2,\n  wrong_name;\nselect 3", "do $$ begin raise notice 'careful'; perform 1/0; end $$"]) {
+  for (const sql of [
+    'selec 1',
+    'select 1;\nselect 2,\n  wrong_name;\nselect 3',
+    "do $$ begin raise notice 'careful'; perform 1/0; end $$",
+  ]) {
     const { stderr } = await runPsql([sql])
     const { store } = await lastSession()
-    const failed = (await shown(store, { json: true })).map((line) => JSON.parse(line)).find(({ error }) => error != null)
+    const failed = (await shown(store, { json: true })).map((line) => JSON.parse(line)).find(({ outcome }) => outcome === 'failed')
     const lines = await shown(store, { statement: failed.number })
     assert.ok(lines.join('\n').endsWith(stderr.trimEnd()), `${lines.join('\n')}\n--- psql:\n${stderr}`)
   }
@@ -82,32 +87,79 @@ test('an error and its notices are shown as psql printed them, wherever in a sim
 test('parameters are shown with number, type, format and value', async () => {
   const client = new pg.Client({ host: capture.host, port: capture.port, user: server.superuser, database: 'postgres' })
   await client.connect()
-  await client.query('select $1::int4 + 1 as n, $2::text as t, $3::bytea as b, $4::date as d', [41, 'tab\tand \x1b[2J', Buffer.from([1, 2]), null])
+  await client.query('select $1::int4 + 1 as n, $2::text as t, $3::bytea as b, $4::date as d', [
+    41,
+    'tab\tand \x1b[2J',
+    Buffer.from([1, 2]),
+    null,
+  ])
   await client.end()
   const { store } = await lastSession()
   const lines = await shown(store, { statement: 1 })
   const at = lines.indexOf('parameters')
   assert.deepEqual(lines.slice(at, at + 10), [
     'parameters',
-    '  $1  int4   text    41',
-    '  $2  text   text    tab\\tand \\x1B[2J',
-    '  $3  bytea  binary  \\x0102',
-    '  $4  date   text    NULL',
+    // The client named no types and did not ask the server for them.
+    '  $1  unspecified  text    41',
+    '  $2  unspecified  text    tab\\tand \\x1B[2J',
+    '  $3  unspecified  binary  \\x0102',
+    '  $4  unspecified  text    NULL',
     '',
-    ' n  |            t             |   b    | d ',
-    '----+--------------------------+--------+---',
-    ' 42 | tab     and \\x1B[2J      | \\x0102 | ',
+    ' n  |          t          |   b    | d ',
+    '----+---------------------+--------+---',
+    ' 42 | tab     and \\x1B[2J | \\x0102 | ',
     '(1 row)',
   ])
 })
 
 test('COPY data is shown as lines, binary COPY as hexadecimal', async () => {
-  await runPsql(["create temp table t (a int, b text)", 'copy t from stdin', "copy (select * from t) to stdout", "copy t to stdout (format binary)"], '1\tone\n2\tzwö\\\\\n')
+  await runPsql(
+    ['create temp table t (a int, b text)', 'copy t from stdin', 'copy (select * from t) to stdout', 'copy t to stdout (format binary)'],
+    '1\tone\n2\tzwö\\\\\n',
+  )
   const { store } = await lastSession()
-  assert.deepEqual((await shown(store, { statement: 2 })).slice(-3), ['COPY data from the client: 18 bytes', '1\tone', '2\tzwö\\\\'])
-  assert.deepEqual((await shown(store, { statement: 3, rowsMax: 1 })).slice(-3), ['COPY data from the server: 18 bytes', '1\tone', '(1 line shown of 2; --rows-max shows more)'])
+  assert.deepEqual((await shown(store, { statement: 2 })).slice(-3), ['COPY data from the client: 15 bytes', '1\tone', '2\tzwö\\\\'])
+  assert.deepEqual((await shown(store, { statement: 3, rowsMax: 1 })).slice(-3), [
+    'COPY data from the server: 15 bytes',
+    '1\tone',
+    '(1 line shown of 2; --rows-max shows more)',
+  ])
   const lines = await shown(store, { statement: 4 })
   assert.match(lines.join('\n'), /COPY data from the server: binary, \d+ bytes\n00000000 {2}50 47 43 4f 50 59 0a ff 0d 0a 00/)
+})
+
+test('rows whose columns the client never asked about are shown all the same', async () => {
+  const framed = (type: string, body: string): Buffer => {
+    const frame = Buffer.from(`${type}\0\0\0\0${body}`, 'latin1')
+    frame.writeInt32BE(frame.length - 1, 1)
+    return frame
+  }
+  const frontend = [
+    ['P', '\0select a, b from t\0\0\0'],
+    ['B', '\0\0\0\0\0\0\0\x01\0\x01'],
+    ['E', '\0\0\0\0\0'],
+    ['S', ''],
+  ] as const
+  const row = '\0\x03\0\0\0\x04\0\0\0\x2a\0\0\0\x01x\xff\xff\xff\xff'
+  const backend = [
+    ['1', ''],
+    ['2', ''],
+    ['D', row],
+    ['C', 'SELECT 1\0'],
+    ['Z', 'I'],
+  ] as const
+  const pieces = [
+    { type: recordType.frontend, payload: Buffer.concat(frontend.map(([type, body]) => framed(type, body))) },
+    { type: recordType.backend, payload: Buffer.concat(backend.map(([type, body]) => framed(type, body))) },
+  ]
+  const store = createMemoryStore()
+  await sealCaptured(store, { serverParameters: {}, pieces }, 1, { manifest: true })
+  assert.deepEqual((await shown(store, { statement: 1 })).slice(-4), [
+    '  column 1  | column 2 | column 3 ',
+    '------------+----------+----------',
+    ' \\x0000002a | x        | ',
+    '(1 row)',
+  ])
 })
 
 test('settings that change during the session change how binary values are shown', async () => {
@@ -119,13 +171,16 @@ test('settings that change during the session change how binary values are shown
   }
   client.end()
   const { store } = await lastSession()
-  for (const [statement, text] of [[2, '2024-01-01 09:00:00+09'], [4, '2024-01-01 00:00:00+00']] as const) {
+  for (const [statement, text] of [
+    [2, '2024-01-01 09:00:00+09'],
+    [4, '2024-01-01 00:00:00+00'],
+  ] as const) {
     assert.equal((await shown(store, { statement })).at(-2), ` ${text} | ${text}`)
   }
 })
 
 test('a session is shown with who, where and when, how it ended, what is missing, and a line per statement', async () => {
-  await runPsql(['select 1', "create temp table a_table (x int);\n-- more", 'selec \x1b[2J'])
+  await runPsql(['select 1', 'create temp table a_table\n  (x int)', 'selec \x1b[2J'])
   const gap = { from: testEpoch + 100, to: testEpoch + 220, frontendBytes: 1, backendBytes: 20, reason: 'the disk was full' }
   for (const manifest of [true, false]) {
     const { store, session } = await lastSession({ gap, manifest })
@@ -134,12 +189,16 @@ test('a session is shown with who, where and when, how it ended, what is missing
     assert.equal(lines[1], 'when       2026-11-21 09:00:00.000 UTC, lasted 1.00 s')
     assert.equal(lines[2], 'who        agent from 127.0.0.1:40000, no TLS')
     assert.ok(lines.includes('ended      the client said goodbye (terminated)'))
-    assert.ok(lines.includes('gaps       2026-11-21 09:00:00.100 UTC, 120.0 ms: 1 byte from the client and 20 bytes from the database passed unrecorded: the disk was full'))
+    assert.ok(
+      lines.includes(
+        'gaps       2026-11-21 09:00:00.100 UTC, 120.0 ms: 1 byte from the client and 20 bytes from the database passed unrecorded: the disk was full',
+      ),
+    )
     const statements = lines.slice(lines.indexOf('') + 1)
     assert.deepEqual(statements, [
       '     #          at         took  result                 rows  sql',
       '     1    +0.001 s      1.00 ms  SELECT 1                  1  select 1',
-      '     2    +0.003 s      1.00 ms  CREATE TABLE              0  create temp table a_table (x int) …'.replace(' …', ''),
+      '     2    +0.003 s      1.00 ms  CREATE TABLE              0  create temp table a_table …',
       '     3    +0.005 s      1.00 ms  ERROR 42601               0  selec \\x1B[2J',
       '        ERROR: syntax error at or near "selec"',
     ])

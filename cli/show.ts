@@ -5,6 +5,7 @@
  */
 import { Command, InvalidArgumentError } from 'commander'
 import { KnownError } from '../base/errors.ts'
+import type { Column } from '../postgres/statement.ts'
 import { readDataRow } from '../postgres/values/data-row.ts'
 import { decodeText } from '../postgres/values/encodings.ts'
 import type { ValueSettings } from '../postgres/values/settings.ts'
@@ -17,7 +18,7 @@ import { parseJson } from '../session/shape.ts'
 import type { Store } from '../session/stores/store.ts'
 import { createCopyView } from './copy-view.ts'
 import { errorLines } from './error-report.ts'
-import { createGrid } from './grid.ts'
+import { createGrid, type GridColumn } from './grid.ts'
 import { printLines } from './print-lines.ts'
 import { replayStatement, type Replayed } from './replay-statement.ts'
 import { jsonLine, showHelp } from './show-json.ts'
@@ -106,14 +107,26 @@ async function* showStatement(store: Store, session: string, number: number, opt
   else yield* statementText(store, identity, indexed, options)
 }
 
-async function* statementText(store: Store, identity: SessionIdentity, indexed: StatementLine, options: ShowOptions): AsyncGenerator<string> {
+async function* statementText(
+  store: Store,
+  identity: SessionIdentity,
+  indexed: StatementLine,
+  options: ShowOptions,
+): AsyncGenerator<string> {
   const rowsMax = options.rowsMax ?? rowsMaxDefault
-  const columns = (indexed.columns ?? []).map(({ name, typeOid }) => ({ name, align: isRightAligned(typeOid) ? ('right' as const) : ('left' as const) }))
-  const grid = createGrid({ columns, rowsMax, nullText: options.null })
+  let grid = indexed.columns === null ? null : createGrid({ columns: indexed.columns.map(gridColumn), rowsMax, nullText: options.null })
   const copies: Partial<Record<'in' | 'out', ReturnType<typeof createCopyView>>> = {}
   const records = readRecords(store, identity.session, { to: indexed.place.last + 1 })
   const replay = replayStatement(indexed, records, identity.serverParameters, {
-    onRow: (body, _wholeBytes, settings) => grid.push(rowTexts(indexed, body, settings)),
+    onRow(body, _wholeBytes, settings) {
+      const values = rowTexts(indexed, body, settings)
+      grid ??= createGrid({
+        columns: values.map((_, index) => ({ name: `column ${index + 1}`, align: 'left' })),
+        rowsMax,
+        nullText: options.null,
+      })
+      grid.push(values)
+    },
     onCopyData(direction, data, wholeBytes, settings) {
       copies[direction] ??= createCopyView({ direction, linesMax: rowsMax, decode: (bytes) => decodeText(bytes, settings.clientEncoding) })
       copies[direction].push(data, wholeBytes)
@@ -126,7 +139,7 @@ async function* statementText(store: Store, identity: SessionIdentity, indexed: 
   if (parameters.length > 0) yield* [...parameters, '']
   yield* messageLines(replayed)
   for (const copy of [copies.in, copies.out]) if (copy !== undefined) yield* copy.lines()
-  if (indexed.columns !== null) yield* grid.lines()
+  if (grid !== null) yield* grid.lines()
   if (brokenBy !== null) yield `(what follows in the recording cannot be read: ${brokenBy})`
 }
 
@@ -137,17 +150,28 @@ function* messageLines({ statement, queryText }: Replayed): Generator<string> {
   if (statement.error !== null) yield* errorLines(statement.error, text, { context: true })
 }
 
+/** A client need not ask what the columns are; such values are shown as text if they are, else in hexadecimal. */
+const undescribed = { typeOid: 0, typeModifier: -1, format: 'binary' } as const
+
+function gridColumn({ name, typeOid }: Column): GridColumn {
+  return { name, align: isRightAligned(typeOid) ? 'right' : 'left' }
+}
+
 /** The row's values as psql shows them, a mark behind one that the recording's reader cut. */
 function rowTexts({ columns }: StatementLine, body: Buffer, settings: ValueSettings): (string | null)[] {
   return readDataRow(body).map(({ bytes, cut }, index) => {
     if (bytes === null) return null
-    // A row without a description, as of a function call, is shown as it came.
-    const column = columns?.[index] ?? { typeOid: 0, typeModifier: -1, format: 'text' as const }
+    const column = columns?.[index] ?? undescribed
     return textOf(bytes, column, settings) + (cut ? '…' : '')
   })
 }
 
-async function* statementDocuments(store: Store, identity: SessionIdentity, indexed: StatementLine, options: ShowOptions): AsyncGenerator<string> {
+async function* statementDocuments(
+  store: Store,
+  identity: SessionIdentity,
+  indexed: StatementLine,
+  options: ShowOptions,
+): AsyncGenerator<string> {
   const rowsMax = options.rowsMax ?? Infinity
   yield jsonLine({ type: 'statement', ...indexed })
   let rowsShown = 0

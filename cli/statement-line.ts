@@ -58,7 +58,9 @@ const summary: Check<StatementSummary> = object<StatementSummary>({
   tag: nullable(text),
   rows: natural,
   resultBytes: natural,
-  copy: optional(object<NonNullable<StatementSummary['copy']>>({ direction: oneOf('in', 'out', 'both'), messages: natural, bytes: natural })),
+  copy: optional(
+    object<NonNullable<StatementSummary['copy']>>({ direction: oneOf('in', 'out', 'both'), messages: natural, bytes: natural }),
+  ),
   error: nullable(errorFields),
   notices: list(errorFields),
   transactionBefore: oneOf('I', 'T', 'E'),

@@ -15,7 +15,10 @@ import { encodeStatementIndex, type IndexedStatement } from '../session/statemen
 import type { Store } from '../session/stores/store.ts'
 import { payloadOf, testEpoch, testIdentity, testKey, testSessionId } from '../session/test-recording.ts'
 
-export type Captured = { readonly serverParameters: Record<string, string>; readonly pieces: { readonly type: number; readonly payload: Buffer }[] }
+export type Captured = {
+  readonly serverParameters: Record<string, string>
+  readonly pieces: { readonly type: number; readonly payload: Buffer }[]
+}
 
 /** Listens on a free port and pipes each connection to `target`, one session each. The client must not ask for TLS. */
 export async function startCapture(target: { readonly host: string; readonly port: number }) {
@@ -37,9 +40,15 @@ export async function startCapture(target: { readonly host: string; readonly por
       } else captured.pieces.push({ type: recordType.backend, payload })
       client.write(payload)
     })
-    for (const [one, other] of [[client, upstream], [upstream, client]] as const) {
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
       sockets.add(one)
-      one.on('error', () => other.destroy()).on('end', () => other.end()).on('close', () => sockets.delete(one))
+      one
+        .on('error', () => other.destroy())
+        .on('end', () => other.end())
+        .on('close', () => sockets.delete(one))
     }
   })
   server.listen(0, '127.0.0.1')
@@ -67,10 +76,19 @@ function endsStartup(bytes: Buffer, parameters: Record<string, string>): boolean
   return false
 }
 
-export type SealOptions = { readonly manifest: boolean; readonly gap?: Gap; readonly twistIndex?: (line: IndexedStatement) => IndexedStatement }
+export type SealOptions = {
+  readonly manifest: boolean
+  readonly gap?: Gap
+  readonly twistIndex?: (line: IndexedStatement) => IndexedStatement
+}
 
 /** Stores the conversation as one session of two segments, a millisecond between pieces; gives its id. */
-export async function sealCaptured(store: Store, { serverParameters, pieces }: Captured, seed: number, options: SealOptions): Promise<string> {
+export async function sealCaptured(
+  store: Store,
+  { serverParameters, pieces }: Captured,
+  seed: number,
+  options: SealOptions,
+): Promise<string> {
   const key = testKey(seed)
   const session = testSessionId(testEpoch, seed)
   const identity: SessionIdentity = { ...testIdentity(session, testEpoch, key.id), serverParameters }
@@ -83,10 +101,16 @@ export async function sealCaptured(store: Store, { serverParameters, pieces }: C
   ].map((piece, ordinal) => ({ ...piece, flags: 0, session: 1, time: testEpoch + ordinal }))
   const middle = Math.ceil(records.length / 2)
   let statements: IndexedStatement[] = []
-  const tracker = createStatementTracker({ serverParameters, onStatement: (statement) => statements.push(options.twistIndex?.(statement) ?? statement) })
+  const tracker = createStatementTracker({
+    serverParameters,
+    onStatement: (statement) => statements.push(options.twistIndex?.(statement) ?? statement),
+  })
   const segments = []
   let previous: string | null = null
-  for (const [number, from, to] of [[1, 0, middle], [2, middle, records.length]] as const) {
+  for (const [number, from, to] of [
+    [1, 0, middle],
+    [2, middle, records.length],
+  ] as const) {
     records.slice(from, to).forEach(({ type, payload, time }, index) => {
       if (type === recordType.frontend) tracker.frontend(payload, time, from + index, false)
       if (type === recordType.backend) tracker.backend(payload, time, from + index)
@@ -111,12 +135,25 @@ export async function sealCaptured(store: Store, { serverParameters, pieces }: C
       part.map(encodeRecord),
     )
     const index = encodeStatementIndex(session, number, statements)
-    const reference = { key: statementIndexKey(session, number), sha256: sha256Of(index), bytes: index.length, statements: statements.length }
+    const reference = {
+      key: statementIndexKey(session, number),
+      sha256: sha256Of(index),
+      bytes: index.length,
+      statements: statements.length,
+    }
     statements = []
     await store.putIfAbsent(segmentKey(session, number), sealed.bytes)
     await store.putIfAbsent(reference.key, index)
     const { sha256, rawBytes } = sealed
-    segments.push({ number, key: segmentKey(session, number), sha256, bytes: sealed.bytes.length, rawBytes, records: { from, to }, index: reference })
+    segments.push({
+      number,
+      key: segmentKey(session, number),
+      sha256,
+      bytes: sealed.bytes.length,
+      rawBytes,
+      records: { from, to },
+      index: reference,
+    })
     previous = sha256
   }
   if (!options.manifest) return session

@@ -20,7 +20,12 @@ const progressMilliseconds = 200
 /** Of findings of one code, so many are printed in full; a store of another key would fill the screen. `--json` gives all. */
 const printedPerCodeMax = 100
 
-type Options = StoreOptions & { readonly all?: true; readonly json?: true; readonly trustRecorder: readonly string[]; readonly spool?: string }
+type Options = StoreOptions & {
+  readonly all?: true
+  readonly json?: true
+  readonly trustRecorder: readonly string[]
+  readonly spool?: string
+}
 
 /** There is nothing in the store that could be verified. */
 export class NothingToVerify extends KnownError {
@@ -43,8 +48,15 @@ export function command(): Command {
     .addOption(storeOption())
     .option('--all', 'every object in the store')
     .option('--trust-recorder <id>', 'a recorder that is yours; repeat it for several', recorderId, [])
-    .option('--spool <folder>', `take the recorder's id and the head of its ledger from its spool folder (default: ${defaultSpoolFolder()} for the default store)`)
+    .option(
+      '--spool <folder>',
+      `take the recorder's id and the head of its ledger from its spool folder (default: ${defaultSpoolFolder()} for the default store)`,
+    )
     .option('--json', 'one JSON object per finding, and one with the totals')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 sound, 1 something is wrong, 2 used wrongly, 3 the store cannot be read or holds nothing to verify.',
+    )
     .action((id: string | undefined, options: Options) => run(own, id, options))
   return own
 }

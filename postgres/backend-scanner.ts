@@ -60,8 +60,8 @@ export function createBackendScanner({ heldBytesMax }: { readonly heldBytesMax: 
         bytes.copy(header, headerHeld, 0, wanted)
         headerHeld += wanted
         if (headerHeld < headerBytes) return
+        headerHeld = 0 // Also when the next line throws: nothing of this header was given on, so both sides still stand between two frames.
         const length = frameLength('backend', header, 0)
-        headerHeld = 0
         type = header[0]!
         remaining = length - headerBytes
         at = wanted

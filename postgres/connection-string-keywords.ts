@@ -55,14 +55,21 @@ const withoutEffect: Readonly<Record<string, string>> = {
 
 /** Refused whenever they hold a value: ignoring them would be less safe, or other, than what was asked. */
 const refused: Readonly<Record<string, { readonly why: string; readonly remedy: string; readonly variable?: string }>> = {
-  service: { why: 'steno reads no service file', remedy: 'Write the parameters of the service into the connection string.', variable: 'PGSERVICE' },
+  service: {
+    why: 'steno reads no service file',
+    remedy: 'Write the parameters of the service into the connection string.',
+    variable: 'PGSERVICE',
+  },
   servicefile: { why: 'steno reads no service file', remedy: 'Write the parameters of the service into the connection string.' },
   requirepeer: {
     why: 'Node cannot read the owner of a Unix socket',
     remedy: 'Leave it out and protect the socket folder by permissions, or use TCP with sslmode=verify-full.',
     variable: 'PGREQUIREPEER',
   },
-  replication: { why: 'replication streams are not statements and cannot be recorded as such', remedy: 'Leave it out and connect replication clients directly.' },
+  replication: {
+    why: 'replication streams are not statements and cannot be recorded as such',
+    remedy: 'Leave it out and connect replication clients directly.',
+  },
   sslkeylogfile: { why: 'a key log lets anybody who reads it decrypt the connection', remedy: 'Leave it out.' },
   scram_client_key: { why: 'steno signs in by password', remedy: 'Give password or passfile instead.' },
   scram_server_key: { why: 'steno signs in by password', remedy: 'Give password or passfile instead.' },
@@ -75,7 +82,13 @@ const refused: Readonly<Record<string, { readonly why: string; readonly remedy: 
 export const keywords = { honoured, withoutEffect, refused } as const
 
 /** Keywords whose value is a secret. */
-export const secretKeywords: ReadonlySet<string> = new Set(['password', 'sslpassword', 'scram_client_key', 'scram_server_key', 'oauth_client_secret'])
+export const secretKeywords: ReadonlySet<string> = new Set([
+  'password',
+  'sslpassword',
+  'scram_client_key',
+  'scram_server_key',
+  'oauth_client_secret',
+])
 
 export function isKeyword(word: string): boolean {
   return Object.hasOwn(honoured, word) || Object.hasOwn(withoutEffect, word) || Object.hasOwn(refused, word)

@@ -109,10 +109,13 @@ function splitUrl(rest: string): Assignment[] {
     if (rest[at] === '[') {
       at++
       const address = until(']')
-      if (rest[at] !== ']' || address === '') throw new BadConnectionString('host has an IPv6 address in brackets that is empty or does not end', { parameter: 'host' })
+      if (rest[at] !== ']' || address === '')
+        throw new BadConnectionString('host has an IPv6 address in brackets that is empty or does not end', { parameter: 'host' })
       at++
       if (at < rest.length && !':/?,'.includes(rest[at]!)) {
-        throw new BadConnectionString('host has something other than ":", ",", "/" or "?" behind the bracket of an IPv6 address', { parameter: 'host' })
+        throw new BadConnectionString('host has something other than ":", ",", "/" or "?" behind the bracket of an IPv6 address', {
+          parameter: 'host',
+        })
       }
       hosts.push(address)
     } else hosts.push(until(':/?,'))
@@ -157,7 +160,10 @@ function splitQuery(query: string, unbroken: boolean, assignments: Assignment[])
 function percentDecode(encoded: string, parameter: string): string {
   const trimmed = encoded.replace(/^[ \t\n\v\f\r]+|[ \t\n\v\f\r]+$/g, '')
   const bad = (what: string): BadConnectionString =>
-    new BadConnectionString(`${parameter} ${what}`, { parameter, remedy: 'Percent-encode what is not a letter or digit, as %20 for a space and %25 for %.' })
+    new BadConnectionString(`${parameter} ${what}`, {
+      parameter,
+      remedy: 'Percent-encode what is not a letter or digit, as %20 for a space and %25 for %.',
+    })
   if (/[ \t\n\v\f\r]/.test(trimmed)) throw bad('holds a space')
   if (/%00/.test(trimmed)) throw bad('holds a zero byte')
   try {

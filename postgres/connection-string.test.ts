@@ -7,7 +7,8 @@ import { KnownError } from '../base/errors.ts'
 import { splitConnectionString } from './connection-string-text.ts'
 import { BadConnectionString, parseConnectionString, redactedText } from './connection-string.ts'
 
-const assigned = (text: string): Record<string, string> => Object.fromEntries(splitConnectionString(text).map(({ keyword, value }) => [keyword, value]))
+const assigned = (text: string): Record<string, string> =>
+  Object.fromEntries(splitConnectionString(text).map(({ keyword, value }) => [keyword, value]))
 
 const texts: [string, Record<string, string>][] = [
   ['', {}],
@@ -16,7 +17,10 @@ const texts: [string, Record<string, string>][] = [
   ['postgres://localhost', { host: 'localhost' }],
   ['postgresql://localhost:5433', { host: 'localhost', port: '5433' }],
   ['postgresql://user:secret@localhost/db', { user: 'user', password: 'secret', host: 'localhost', dbname: 'db' }],
-  ['postgresql://host1:123,host2:456/db?target_session_attrs=any', { host: 'host1,host2', port: '123,456', dbname: 'db', target_session_attrs: 'any' }],
+  [
+    'postgresql://host1:123,host2:456/db?target_session_attrs=any',
+    { host: 'host1,host2', port: '123,456', dbname: 'db', target_session_attrs: 'any' },
+  ],
   ['postgresql://h1,h2:6,[::1]:7/db', { host: 'h1,h2,::1', port: ',6,7', dbname: 'db' }],
   ['postgresql://[2001:db8::1234]/database', { host: '2001:db8::1234', dbname: 'database' }],
   ['postgresql://%2Fvar%2Flib%2Fpostgresql/dbname', { host: '/var/lib/postgresql', dbname: 'dbname' }],
@@ -82,7 +86,11 @@ for (const [text, parameter] of refusals) {
   test(`is refused and the parameter named: ${text}`, () => {
     assert.throws(
       () => parseConnectionString(text),
-      (error) => error instanceof BadConnectionString && error.parameter === parameter && error.remedy !== '' && (parameter === null || error.message.includes(parameter)),
+      (error) =>
+        error instanceof BadConnectionString &&
+        error.parameter === parameter &&
+        error.remedy !== '' &&
+        (parameter === null || error.message.includes(parameter)),
     )
   })
 }
@@ -122,12 +130,18 @@ test('the environment fills in what the string leaves out, but never the user', 
 test('the meaning of parameters that interact', () => {
   assert.equal(parseConnectionString('host=a sslrootcert=system').tls.mode, 'verify-full')
   assert.deepEqual([...parseConnectionString('host=a require_auth=scram-sha-256,none').allowedAuthentication!], ['scram-sha-256', 'none'])
-  assert.deepEqual([...parseConnectionString('host=a require_auth=!password,!md5').allowedAuthentication!], ['gss', 'sspi', 'scram-sha-256', 'oauth', 'none'])
+  assert.deepEqual(
+    [...parseConnectionString('host=a require_auth=!password,!md5').allowedAuthentication!],
+    ['gss', 'sspi', 'scram-sha-256', 'oauth', 'none'],
+  )
   assert.deepEqual(parseConnectionString('host=a max_protocol_version=latest').protocolMinor, { wanted: 2, least: 0 })
   assert.deepEqual(parseConnectionString('host=a min_protocol_version=3.2').protocolMinor, { wanted: 2, least: 2 })
   assert.equal(parseConnectionString('host=a connect_timeout=0').connectTimeoutMilliseconds, 0)
   assert.equal(parseConnectionString('host=a client_encoding=auto').clientEncoding, null)
-  assert.deepEqual(parseConnectionString('host=a tcp_user_timeout=5 krbsrvname=x').withoutEffect.map(({ parameter }) => parameter), ['tcp_user_timeout', 'krbsrvname'])
+  assert.deepEqual(
+    parseConnectionString('host=a tcp_user_timeout=5 krbsrvname=x').withoutEffect.map(({ parameter }) => parameter),
+    ['tcp_user_timeout', 'krbsrvname'],
+  )
 })
 
 // Goal: no slip of quoting or encoding shows a password. Method: put one, unquoted and unencoded, wherever one can stand.
@@ -164,20 +178,55 @@ test('no error, log text or dump holds the password or a piece of it', () => {
 })
 
 test('the text for logs says where to and as whom', () => {
-  assert.equal(redactedText(parseConnectionString('postgresql://me:pw@[::1]:1,b/d%2Fb?sslmode=require')), 'postgresql://me:***@[::1]:1,b:5432/d%2Fb?sslmode=require')
+  assert.equal(
+    redactedText(parseConnectionString('postgresql://me:pw@[::1]:1,b/d%2Fb?sslmode=require')),
+    'postgresql://me:***@[::1]:1,b:5432/d%2Fb?sslmode=require',
+  )
   assert.equal(redactedText(parseConnectionString('host=/run/pg dbname=x')), 'postgresql://%2Frun%2Fpg:5432/x?sslmode=prefer')
 })
 
 test('any text gives settings or a known error', () => {
-  const words = fc.constantFrom('postgresql://', 'host', '=', ' ', "'", '\\', '/', '?', '&', '@', ':', '[', ']', ',', '%', '%41', 'port', '5432', 'sslmode', 'require', 'a', '\0', 'é', '__proto__', 'constructor')
+  const words = fc.constantFrom(
+    'postgresql://',
+    'host',
+    '=',
+    ' ',
+    "'",
+    '\\',
+    '/',
+    '?',
+    '&',
+    '@',
+    ':',
+    '[',
+    ']',
+    ',',
+    '%',
+    '%41',
+    'port',
+    '5432',
+    'sslmode',
+    'require',
+    'a',
+    '\0',
+    'é',
+    '__proto__',
+    'constructor',
+  )
   fc.assert(
-    fc.property(fc.oneof(fc.array(words).map((list) => list.join('')), fc.string()), (text) => {
-      try {
-        parseConnectionString(text)
-      } catch (error) {
-        assert.ok(error instanceof BadConnectionString, String(error))
-      }
-    }),
+    fc.property(
+      fc.oneof(
+        fc.array(words).map((list) => list.join('')),
+        fc.string(),
+      ),
+      (text) => {
+        try {
+          parseConnectionString(text)
+        } catch (error) {
+          assert.ok(error instanceof BadConnectionString, String(error))
+        }
+      },
+    ),
     { numRuns: 3000 },
   )
 })

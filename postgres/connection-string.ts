@@ -62,7 +62,12 @@ export type ConnectionSettings = {
   readonly clientEncoding: string | null
   /** Per address tried, from the first packet to the end of the start-up; 0 waits without end. 10 s unless the string says otherwise. */
   readonly connectTimeoutMilliseconds: number
-  readonly keepalive: { readonly enabled: boolean; readonly idleMilliseconds: number; readonly intervalMilliseconds: number; readonly count: number }
+  readonly keepalive: {
+    readonly enabled: boolean
+    readonly idleMilliseconds: number
+    readonly intervalMilliseconds: number
+    readonly count: number
+  }
   readonly tls: TlsSettings
   readonly channelBinding: 'disable' | 'prefer' | 'require'
   /** The methods by which the server may ask us to sign in; `none` is a server that asks nothing. Null allows all. */
@@ -96,7 +101,10 @@ export function parseConnectionString(text: string, environment: Readonly<Record
   const defaultFolder = environment['HOME'] ? `${environment['HOME']}/.postgresql` : null
   const user = given('user')
   if (user === null && splitConnectionString(text).some(({ keyword, value }) => keyword === 'password' && value !== '')) {
-    throw new BadConnectionString('it has a password but no user', { parameter: 'user', remedy: 'Name the user whose password it is, or leave the password out for pass-through.' })
+    throw new BadConnectionString('it has a password but no user', {
+      parameter: 'user',
+      remedy: 'Name the user whose password it is, or leave the password out for pass-through.',
+    })
   }
   choice(values, 'gssencmode', ['disable', 'prefer'], 'prefer', 'steno does not speak GSSAPI encryption: use sslmode=verify-full instead.')
   const clientEncoding = given('client_encoding')
@@ -146,12 +154,14 @@ function gather(text: string, environment: Readonly<Record<string, string | unde
   for (const { keyword, value, mayBeNamed } of splitConnectionString(text)) {
     const refusal = Object.hasOwn(keywords.refused, keyword) ? keywords.refused[keyword] : undefined
     if (refusal !== undefined) {
-      if (value !== '') throw new BadConnectionString(`${keyword} cannot be used: ${refusal.why}`, { remedy: refusal.remedy, parameter: keyword })
+      if (value !== '')
+        throw new BadConnectionString(`${keyword} cannot be used: ${refusal.why}`, { remedy: refusal.remedy, parameter: keyword })
     } else if (!Object.hasOwn(keywords.honoured, keyword) && !Object.hasOwn(keywords.withoutEffect, keyword)) {
       const name = mayBeNamed ? ` "${keyword.slice(0, 40).replace(/[^\w.-]/g, '?')}"` : ' behind the password'
       throw new BadConnectionString(`it holds the unknown parameter${name}`, {
         parameter: mayBeNamed ? keyword : null,
-        remedy: 'Check the spelling; in a password, write / @ : & and = percent-encoded (URL form), or put it in single quotes (keyword form).',
+        remedy:
+          'Check the spelling; in a password, write / @ : & and = percent-encoded (URL form), or put it in single quotes (keyword form).',
       })
     } else values.set(keyword, value)
   }
@@ -175,10 +185,16 @@ function hostsOf(values: ReadonlyMap<string, string>): UpstreamHost[] {
   const count = Math.max(names.length, addresses.length, 1)
   if (count > longestHostList) throw new BadConnectionString(`host names more than ${longestHostList} servers`, { parameter: 'host' })
   if (names.length > 0 && addresses.length > 0 && names.length !== addresses.length) {
-    throw new BadConnectionString(`hostaddr has ${addresses.length} values for ${names.length} hosts`, { parameter: 'hostaddr', remedy: 'Give one address per host.' })
+    throw new BadConnectionString(`hostaddr has ${addresses.length} values for ${names.length} hosts`, {
+      parameter: 'hostaddr',
+      remedy: 'Give one address per host.',
+    })
   }
   if (ports.length > 1 && ports.length !== count) {
-    throw new BadConnectionString(`port has ${ports.length} values for ${count} hosts`, { parameter: 'port', remedy: 'Give one port for all hosts, or one per host.' })
+    throw new BadConnectionString(`port has ${ports.length} values for ${count} hosts`, {
+      parameter: 'port',
+      remedy: 'Give one port for all hosts, or one per host.',
+    })
   }
   return Array.from({ length: count }, (_, index): UpstreamHost[] => {
     const name = names[index] ?? ''
@@ -192,11 +208,16 @@ function hostsOf(values: ReadonlyMap<string, string>): UpstreamHost[] {
 function portOf(text: string): number {
   if (text.trim() === '') return portDefault
   const port = wholeNumber(text)
-  if (port === null || port < 1 || port > 65_535) throw new BadConnectionString('port is not a number from 1 to 65535', { parameter: 'port' })
+  if (port === null || port < 1 || port > 65_535)
+    throw new BadConnectionString('port is not a number from 1 to 65535', { parameter: 'port' })
   return port
 }
 
-type Lookup = { given(keyword: string): string | null; secret(keyword: string): Secret | null; defaultFolder: string | null }
+type Lookup = {
+  readonly given: (keyword: string) => string | null
+  readonly secret: (keyword: string) => Secret | null
+  readonly defaultFolder: string | null
+}
 
 function tlsOf(values: ReadonlyMap<string, string>, { given, secret, defaultFolder }: Lookup): TlsSettings {
   const rootCertificates = given('sslrootcert')
@@ -210,11 +231,17 @@ function tlsOf(values: ReadonlyMap<string, string>, { given, secret, defaultFold
   }
   const negotiation = choice(values, 'sslnegotiation', ['postgres', 'direct'], 'postgres')
   if (negotiation === 'direct' && ['disable', 'allow', 'prefer'].includes(mode)) {
-    throw new BadConnectionString('sslmode is too weak for sslnegotiation=direct', { parameter: 'sslmode', remedy: 'Use sslmode=require, verify-ca or verify-full.' })
+    throw new BadConnectionString('sslmode is too weak for sslnegotiation=direct', {
+      parameter: 'sslmode',
+      remedy: 'Use sslmode=require, verify-ca or verify-full.',
+    })
   }
   const key = given('sslkey')
   if (key !== null && /^[a-z0-9]{2,}:/i.test(key)) {
-    throw new BadConnectionString('sslkey names a key in a hardware engine, which Node cannot use', { parameter: 'sslkey', remedy: 'Name a PEM file.' })
+    throw new BadConnectionString('sslkey names a key in a hardware engine, which Node cannot use', {
+      parameter: 'sslkey',
+      remedy: 'Name a PEM file.',
+    })
   }
   const minimumVersion = choice(values, 'ssl_min_protocol_version', tlsVersions, 'TLSv1.2')
   const maximumVersion = choice(values, 'ssl_max_protocol_version', tlsVersions, 'TLSv1.3')
@@ -228,7 +255,13 @@ function tlsOf(values: ReadonlyMap<string, string>, { given, secret, defaultFold
     certificate: given('sslcert'),
     key,
     keyPassword: secret('sslpassword'),
-    certificateMode: choice(values, 'sslcertmode', ['disable', 'allow'], 'allow', 'Use disable or allow: Node does not tell whether the server asked for a certificate.'),
+    certificateMode: choice(
+      values,
+      'sslcertmode',
+      ['disable', 'allow'],
+      'allow',
+      'Use disable or allow: Node does not tell whether the server asked for a certificate.',
+    ),
     revocationList: given('sslcrl'),
     revocationFolder: given('sslcrldir'),
     serverNameIndication: choice(values, 'sslsni', ['0', '1'], '1') === '1',
@@ -242,7 +275,10 @@ function tlsOf(values: ReadonlyMap<string, string>, { given, secret, defaultFold
 function allowedAuthenticationOf(text: string | null): ReadonlySet<AuthenticationMethod> | null {
   if (text === null) return null
   const bad = (what: string): BadConnectionString =>
-    new BadConnectionString(`require_auth ${what}`, { parameter: 'require_auth', remedy: `Use a comma list of ${authenticationMethods.join(', ')}, all or none of them with "!".` })
+    new BadConnectionString(`require_auth ${what}`, {
+      parameter: 'require_auth',
+      remedy: `Use a comma list of ${authenticationMethods.join(', ')}, all or none of them with "!".`,
+    })
   const items = text.split(',').map((item) => item.trim())
   const negated = items[0]!.startsWith('!')
   const named = new Set<AuthenticationMethod>()
@@ -263,7 +299,8 @@ function protocolOf(values: ReadonlyMap<string, string>): { wanted: 0 | 2; least
   const minorOf = (version: (typeof versions)[number]): 0 | 2 => (version === '3.0' || version === '' ? 0 : 2)
   // As in libpq, asking for at least 3.2 and nothing else asks for 3.2.
   const result = { wanted: wanted === '' ? minorOf(least) : minorOf(wanted), least: minorOf(least) }
-  if (result.least > result.wanted) throw new BadConnectionString('min_protocol_version is above max_protocol_version', { parameter: 'min_protocol_version' })
+  if (result.least > result.wanted)
+    throw new BadConnectionString('min_protocol_version is above max_protocol_version', { parameter: 'min_protocol_version' })
   return result
 }
 
@@ -276,7 +313,9 @@ function choice<const Value extends string>(
 ): Value {
   const text = values.get(keyword)
   if (text === undefined) return otherwise
-  const value = allowed.find((candidate) => candidate === text || (keyword.endsWith('_protocol_version') && candidate.toLowerCase() === text.toLowerCase()))
+  const value = allowed.find(
+    (candidate) => candidate === text || (keyword.endsWith('_protocol_version') && candidate.toLowerCase() === text.toLowerCase()),
+  )
   if (value === undefined) throw new BadConnectionString(`${keyword} has a value that cannot be used`, { parameter: keyword, remedy })
   return value
 }
@@ -289,7 +328,8 @@ function integer(values: ReadonlyMap<string, string>, keyword: string, otherwise
   if (text === undefined) return otherwise
   const value = wholeNumber(text)
   // A timer of Node ends at 2^31 milliseconds.
-  if (value === null || Math.abs(value) > 2_000_000) throw new BadConnectionString(`${keyword} is not a whole number up to 2000000`, { parameter: keyword })
+  if (value === null || Math.abs(value) > 2_000_000)
+    throw new BadConnectionString(`${keyword} is not a whole number up to 2000000`, { parameter: keyword })
   return value
 }
 

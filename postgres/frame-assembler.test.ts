@@ -66,6 +66,28 @@ test('of a long body only its head is held, and the frame behind it is found', (
   )
 })
 
+test('a long body of a type marked so comes in parts, then its frame without a body', () => {
+  const inParts = new Uint8Array(256)
+  inParts[0x64] = 1
+  for (let cut = 0; cut <= stream.length; cut++) {
+    let parts = ''
+    const bodies: string[] = []
+    const assembler = createFrameAssembler(
+      'backend',
+      {
+        onFrame: (type, bytes, start, end) => type === 0x64 && bodies.push(bytes.toString('latin1', start, end)),
+        onSize: () => assert.fail(),
+        onPart: (_type, bytes, start, end) => (parts += bytes.toString('latin1', start, end)),
+      },
+      { heldBytesMax: 64, inParts },
+    )
+    assembler.push(stream.subarray(0, cut))
+    assembler.push(stream.subarray(cut))
+    assert.equal(parts, 'd'.repeat(65))
+    assert.deepEqual(bodies, ['c'.repeat(64), ''])
+  }
+})
+
 test('a claimed length allocates nothing before the bytes come', () => {
   const header = Buffer.from([0x64, 0x3f, 0xff, 0xff, 0xff])
   const before = process.memoryUsage().arrayBuffers

@@ -2,7 +2,8 @@
  * Joins the pieces of one side's byte stream into PostgreSQL frames, whatever the network cut.
  *
  * A body up to `heldBytesMax` is given whole, as a view of the piece when it lies in one; of a longer one only its head is
- * given, and the rest is passed over. Types marked in `sizeOnly` are never held. So memory is bounded by `heldBytesMax`
+ * given, and the rest is passed over, or given in parts as it comes for the types marked in `inParts`. Types marked in `sizeOnly`
+ * are never held. So memory is bounded by `heldBytesMax`
  * whatever length a peer claims. Knows lengths, nothing of what a body means.
  */
 import { frameLength, headerBytes, type Side } from './frame-header.ts'
@@ -19,6 +20,11 @@ export type FrameSink = {
   onFrame(type: number, bytes: Buffer, start: number, end: number, wholeBytes: number): void
   /** A frame of a type marked in `sizeOnly` is complete. */
   onSize(type: number, wholeBytes: number): void
+  /**
+   * The next part of a body longer than `heldBytesMax`, of a type marked in `inParts`. `onFrame` follows the last, without a body.
+   * A reset ends them early.
+   */
+  onPart?(type: number, bytes: Buffer, start: number, end: number): void
 }
 
 export type FrameAssembler = {
@@ -30,27 +36,39 @@ export type FrameAssembler = {
   reset(): void
 }
 
-/** `sizeOnly` has 256 flags by type byte, which stay as they are while the assembler is used. */
+const noTypes = new Uint8Array(256)
+const nothing: Buffer = Buffer.alloc(0)
+
+/** `sizeOnly` and `inParts` have 256 flags by type byte, which stay as they are while the assembler is used. */
 export function createFrameAssembler(
   side: Side,
   sink: FrameSink,
-  { heldBytesMax = defaultHeldBytesMax, sizeOnly = new Uint8Array(256) }: { heldBytesMax?: number; sizeOnly?: Uint8Array } = {},
+  {
+    heldBytesMax = defaultHeldBytesMax,
+    sizeOnly = noTypes,
+    inParts = noTypes,
+  }: { readonly heldBytesMax?: number; readonly sizeOnly?: Uint8Array; readonly inParts?: Uint8Array } = {},
 ): FrameAssembler {
   const header = Buffer.alloc(headerBytes)
   /** Bytes of the header that came, of a frame whose header was cut; 0 or all of them otherwise. */
   let headerHave = 0
   let wholeBytes = 0
   let bodyHave = 0
-  let held: Buffer = Buffer.alloc(0)
+  let held: Buffer = nothing
   let failure: unknown = null
+
+  function comesInParts(type: number, whole: number): boolean {
+    return inParts[type] !== 0 && whole - headerBytes > heldBytesMax
+  }
 
   /** How much of the open frame's body is kept. */
   function keptBytes(): number {
-    if (sizeOnly[header[0]!] !== 0) return 0
+    if (sizeOnly[header[0]!] !== 0 || comesInParts(header[0]!, wholeBytes)) return 0
     return Math.min(wholeBytes - headerBytes, heldBytesMax)
   }
 
   function keep(piece: Buffer, from: number, to: number): void {
+    if (to > from && comesInParts(header[0]!, wholeBytes)) sink.onPart?.(header[0]!, piece, from, to)
     const count = Math.min(to - from, keptBytes() - bodyHave)
     if (count <= 0) return
     const needed = bodyHave + count
@@ -81,8 +99,8 @@ export function createFrameAssembler(
     const type = header[0]!
     headerHave = 0
     if (sizeOnly[type] !== 0) sink.onSize(type, wholeBytes)
-    else sink.onFrame(type, held, 0, Math.min(bodyHave, heldBytesMax), wholeBytes)
-    if (held.length > scratchBytes) held = Buffer.alloc(0)
+    else sink.onFrame(type, held, 0, keptBytes(), wholeBytes)
+    if (held.length > scratchBytes) held = nothing
     return to
   }
 
@@ -106,7 +124,10 @@ export function createFrameAssembler(
       }
       const type = piece[at]!
       if (sizeOnly[type] !== 0) sink.onSize(type, whole)
-      else sink.onFrame(type, piece, at + headerBytes, Math.min(end, at + headerBytes + heldBytesMax), whole)
+      else if (comesInParts(type, whole)) {
+        sink.onPart?.(type, piece, at + headerBytes, end)
+        sink.onFrame(type, piece, end, end, whole)
+      } else sink.onFrame(type, piece, at + headerBytes, Math.min(end, at + headerBytes + heldBytesMax), whole)
       at = end
     }
   }

@@ -5,7 +5,7 @@
  * Bind too while somebody wants to see it. At most `heldBytesMax` of one frame is held: a longer one is given as its head
  * and then in pieces. Everything else is passed as it came, so COPY data of any size needs no memory.
  */
-import { frameLength, headerBytes } from './frame-header.ts'
+import { BadFrame, frameLength, headerBytes } from './frame-header.ts'
 
 const query = 'Q'.charCodeAt(0)
 const parse = 'P'.charCodeAt(0)
@@ -13,6 +13,7 @@ const bind = 'B'.charCodeAt(0)
 const sync = 'S'.charCodeAt(0)
 const functionCall = 'F'.charCodeAt(0)
 const terminate = 'X'.charCodeAt(0)
+const passwordMessage = 'p'.charCodeAt(0)
 
 /** What a consumer of the walk is given. All alias what was pushed or a buffer of the scanner: copy what is kept. */
 export type FrontendSink = {
@@ -35,10 +36,14 @@ export function createFrontendScanner({ heldBytesMax }: { readonly heldBytesMax:
   let heldBytes = 0
   let oversized = false
   let expectedReady = 0
+  let frames = 0
+  let endsBatch = true
   let terminated = false
 
   function beginFrame(type: number): void {
-    if (type === query || type === sync || type === functionCall) expectedReady++
+    frames++
+    endsBatch = type === query || type === sync || type === functionCall
+    if (endsBatch) expectedReady++
     else if (type === terminate) terminated = true
   }
 
@@ -81,6 +86,14 @@ export function createFrontendScanner({ heldBytesMax }: { readonly heldBytesMax:
     get terminated(): boolean {
       return terminated
     },
+    /** Frames that have begun so far. */
+    get frames(): number {
+      return frames
+    },
+    /** True when the last frame asked for ReadyForQuery: nothing before it waits for a Sync. */
+    get endsBatch(): boolean {
+      return endsBatch
+    },
     get atBoundary(): boolean {
       return remaining === 0 && headerHeld === 0
     },
@@ -93,8 +106,8 @@ export function createFrontendScanner({ heldBytesMax }: { readonly heldBytesMax:
         bytes.copy(header, headerHeld, 0, wanted)
         headerHeld += wanted
         if (headerHeld < headerBytes) return
-        const length = frameLength('frontend', header, 0)
-        headerHeld = 0
+        headerHeld = 0 // Also when the next line throws: nothing of this header was given on, so both sides still stand between two frames.
+        const length = dataPhaseLength(header, 0)
         at = wanted
         beginFrame(header[0]!)
         if (isJudged(header[0]!, judgesBind())) {
@@ -135,7 +148,7 @@ export function createFrontendScanner({ heldBytesMax }: { readonly heldBytesMax:
         const type = bytes[at]!
         let length: number
         try {
-          length = frameLength('frontend', bytes, at)
+          length = dataPhaseLength(bytes, at)
         } catch (error) {
           flush()
           throw error
@@ -148,7 +161,7 @@ export function createFrontendScanner({ heldBytesMax }: { readonly heldBytesMax:
         }
         flush()
         beginFrame(type)
-        if (length <= bytes.length - at) {
+        if (length <= bytes.length - at && length <= heldBytesMax) {
           sink.judged(bytes.subarray(at, at + length))
           at += length
         } else {
@@ -158,4 +171,10 @@ export function createFrontendScanner({ heldBytesMax }: { readonly heldBytesMax:
       }
     },
   }
+}
+
+/** The server refuses a password behind the start-up as an unknown type; seen here first, it is never recorded. @throws BadFrame */
+function dataPhaseLength(bytes: Buffer, at: number): number {
+  if (bytes[at] === passwordMessage) throw new BadFrame('the frontend sent a password where none was asked for')
+  return frameLength('frontend', bytes, at)
 }

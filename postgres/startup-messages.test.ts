@@ -40,11 +40,21 @@ const body = (message: Buffer): Buffer => {
 }
 
 test('a start-up packet survives the way there and back', () => {
-  const parameters = new Map([['user', 'me'], ['database', 'dä'], ['application_name', '']])
-  assert.deepEqual(decodeStartup(encodeStartup({ protocolMinor: 2, parameters })), { kind: 'startup', protocolMajor: 3, protocolMinor: 2, parameters })
+  const parameters = new Map([
+    ['user', 'me'],
+    ['database', 'dä'],
+    ['application_name', ''],
+  ])
+  assert.deepEqual(decodeStartup(encodeStartup({ protocolMinor: 2, parameters })), {
+    kind: 'startup',
+    protocolMajor: 3,
+    protocolMinor: 2,
+    parameters,
+  })
   assert.deepEqual(decodeStartup(encodeSslRequest()), { kind: 'ssl-request' })
   assert.deepEqual(decodeStartup(encodeGssencRequest()), { kind: 'gssenc-request' })
-  for (const key of [Buffer.from([1, 2, 3, 4]), Buffer.alloc(256, 7)]) assert.deepEqual(decodeStartup(encodeCancelRequest(-5, key)), { kind: 'cancel', processId: -5, key })
+  for (const key of [Buffer.from([1, 2, 3, 4]), Buffer.alloc(256, 7)])
+    assert.deepEqual(decodeStartup(encodeCancelRequest(-5, key)), { kind: 'cancel', processId: -5, key })
 })
 
 test('the bytes are those that libpq sends', () => {
@@ -75,7 +85,11 @@ const garbage: [string, Buffer, RegExp][] = [
   ['a packet shorter than it claims', packet(20, '00030000'), /length it claims/],
 ]
 for (const [name, bytes, message] of garbage) {
-  test(`garbage instead of a start-up is refused and named: ${name}`, () => assert.throws(() => decodeStartup(bytes), (error) => error instanceof BadStartup && message.test(error.message)))
+  test(`garbage instead of a start-up is refused and named: ${name}`, () =>
+    assert.throws(
+      () => decodeStartup(bytes),
+      (error) => error instanceof BadStartup && message.test(error.message),
+    ))
 }
 
 test('a length is refused before its bytes are waited for', () => {
@@ -91,8 +105,21 @@ test('a start-up that no server would take is not sent', () => {
 
 test('every error field survives, and clients find the severity twice', () => {
   const all: ErrorFields = {
-    severity: 'FATAL', code: '28P01', message: 'nö', detail: 'd', hint: 'h', position: '1', where: 'w', schema: 's', table: 't',
-    column: 'c', dataType: 'ty', constraint: 'co', file: 'f', line: '2', routine: 'r',
+    severity: 'FATAL',
+    code: '28P01',
+    message: 'nö',
+    detail: 'd',
+    hint: 'h',
+    position: '1',
+    where: 'w',
+    schema: 's',
+    table: 't',
+    column: 'c',
+    dataType: 'ty',
+    constraint: 'co',
+    file: 'f',
+    line: '2',
+    routine: 'r',
   }
   const message = encodeErrorResponse(all)
   assert.deepEqual(decodeErrorResponse(body(message)), all)
@@ -103,18 +130,39 @@ test('every error field survives, and clients find the severity twice', () => {
 test('the messages of the start-up survive', () => {
   assert.deepEqual(decodeParameterStatus(body(encodeParameterStatus('TimeZone', ''))), { name: 'TimeZone', value: '' })
   assert.deepEqual(decodeBackendKeyData(body(encodeBackendKeyData(7, Buffer.alloc(32, 1)))), { processId: 7, key: Buffer.alloc(32, 1) })
-  assert.deepEqual(decodeNegotiateProtocolVersion(body(encodeNegotiateProtocolVersion(2, ['_pq_.x']))), { minor: 2, unknownOptions: ['_pq_.x'] })
+  assert.deepEqual(decodeNegotiateProtocolVersion(body(encodeNegotiateProtocolVersion(2, ['_pq_.x']))), {
+    minor: 2,
+    unknownOptions: ['_pq_.x'],
+  })
   assert.equal(decodeReadyForQuery(body(encodeReadyForQuery('T'))), 'T')
   assert.deepEqual(decodeAuthenticationRequest(body(encodeAuthenticationOk())), { kind: 'ok' })
   assert.deepEqual(decodeAuthenticationRequest(body(encodeAuthenticationCleartextPassword())), { kind: 'cleartext' })
   assert.deepEqual(decodeAuthenticationRequest(body(encodeAuthenticationSasl(['A', 'B']))), { kind: 'sasl', mechanisms: ['A', 'B'] })
-  assert.deepEqual(decodeAuthenticationRequest(body(encodeAuthenticationSaslContinue(Buffer.from('x')))), { kind: 'sasl-continue', data: Buffer.from('x') })
-  assert.deepEqual(decodeAuthenticationRequest(body(encodeAuthenticationSaslFinal(Buffer.from('x')))), { kind: 'sasl-final', data: Buffer.from('x') })
-  assert.deepEqual(decodeSaslInitialResponse(body(encodeSaslInitialResponse('M', Buffer.from('x')))), { mechanism: 'M', data: Buffer.from('x') })
+  assert.deepEqual(decodeAuthenticationRequest(body(encodeAuthenticationSaslContinue(Buffer.from('x')))), {
+    kind: 'sasl-continue',
+    data: Buffer.from('x'),
+  })
+  assert.deepEqual(decodeAuthenticationRequest(body(encodeAuthenticationSaslFinal(Buffer.from('x')))), {
+    kind: 'sasl-final',
+    data: Buffer.from('x'),
+  })
+  assert.deepEqual(decodeSaslInitialResponse(body(encodeSaslInitialResponse('M', Buffer.from('x')))), {
+    mechanism: 'M',
+    data: Buffer.from('x'),
+  })
 })
 
 test('any bytes give a value or a known error', () => {
-  const decoders = [decodeStartup, decodeErrorResponse, decodeParameterStatus, decodeBackendKeyData, decodeNegotiateProtocolVersion, decodeReadyForQuery, decodeAuthenticationRequest, decodeSaslInitialResponse]
+  const decoders = [
+    decodeStartup,
+    decodeErrorResponse,
+    decodeParameterStatus,
+    decodeBackendKeyData,
+    decodeNegotiateProtocolVersion,
+    decodeReadyForQuery,
+    decodeAuthenticationRequest,
+    decodeSaslInitialResponse,
+  ]
   const heads = fc.constantFrom('', '00000010', '0000000a00030000', '0000000804d2162f', '0000000a', '00000005')
   fc.assert(
     fc.property(heads, fc.uint8Array({ maxLength: 40 }), (head, tail) => {

@@ -44,12 +44,14 @@ export function startupLength(bytes: Buffer): number | null {
   if (bytes.length > 0 && bytes[0] !== 0) {
     const start = bytes.subarray(0, 8).toString('latin1')
     if (bytes[0] === 0x16) throw new BadStartup('the client opened with a TLS handshake where a PostgreSQL start-up packet belongs')
-    if (/^(GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT|PRI) ?/.test(start)) throw new BadStartup('the client speaks HTTP, not the PostgreSQL protocol')
+    if (/^(GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|CONNECT|PRI) ?/.test(start))
+      throw new BadStartup('the client speaks HTTP, not the PostgreSQL protocol')
     throw new BadStartup('the client did not open with a PostgreSQL start-up packet')
   }
   if (bytes.length < 4) return null
   const length = bytes.readUInt32BE(0)
-  if (length < startupBytesMin || length > startupBytesMax) throw new BadStartup(`the client sent a start-up packet of the impossible length ${length}`)
+  if (length < startupBytesMin || length > startupBytesMax)
+    throw new BadStartup(`the client sent a start-up packet of the impossible length ${length}`)
   return length
 }
 
@@ -68,7 +70,8 @@ export function decodeStartup(bytes: Buffer): Startup {
       return { kind: version === requestCode.ssl ? 'ssl-request' : 'gssenc-request' }
     case requestCode.cancel: {
       const key = bytes.subarray(12)
-      if (length < 12 + cancelKeyBytesMin || key.length > cancelKeyBytesMax) throw new BadStartup('a cancel request has an impossible length')
+      if (length < 12 + cancelKeyBytesMin || key.length > cancelKeyBytesMax)
+        throw new BadStartup('a cancel request has an impossible length')
       return { kind: 'cancel', processId: bytes.readInt32BE(8), key: Buffer.from(key) }
     }
     default:
@@ -101,14 +104,22 @@ function decodeParameters(bytes: Buffer): Map<string, string> {
 }
 
 /** @throws BadStartup when it would be longer than a server takes, or a parameter holds a zero byte */
-export function encodeStartup({ protocolMinor, parameters }: { readonly protocolMinor: number; readonly parameters: Iterable<readonly [string, string]> }): Buffer {
+export function encodeStartup({
+  protocolMinor,
+  parameters,
+}: {
+  readonly protocolMinor: number
+  readonly parameters: Iterable<readonly [string, string]>
+}): Buffer {
   const pieces: Buffer[] = []
   for (const [name, value] of parameters) {
-    if (name === '' || name.includes('\0') || value.includes('\0')) throw new BadStartup('a start-up parameter has no name or holds a zero byte')
+    if (name === '' || name.includes('\0') || value.includes('\0'))
+      throw new BadStartup('a start-up parameter has no name or holds a zero byte')
     pieces.push(Buffer.from(`${name}\0${value}\0`))
   }
   const packet = request((protocolMajor << 16) | protocolMinor, ...pieces, Buffer.alloc(1))
-  if (packet.length > startupBytesMax) throw new BadStartup(`the start-up parameters take ${packet.length} bytes, more than the ${startupBytesMax} a server allows`)
+  if (packet.length > startupBytesMax)
+    throw new BadStartup(`the start-up parameters take ${packet.length} bytes, more than the ${startupBytesMax} a server allows`)
   return packet
 }
 
@@ -238,7 +249,7 @@ export function decodeErrorResponse(body: Buffer): ErrorFields {
 /** Zero-terminated texts that fill the whole of `body`. @throws BadStartup */
 export function strings(body: Buffer, message: string): string[] {
   const found: string[] = []
-  for (let at = 0; at < body.length; ) {
+  for (let at = 0; at < body.length;) {
     const end = body.indexOf(0, at)
     if (end < 0) throw new BadStartup(`${message} holds a text that does not end`)
     found.push(utf8(body.subarray(at, end), message))

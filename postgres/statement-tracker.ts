@@ -14,12 +14,13 @@
  */
 import { createFrameAssembler } from './frame-assembler.ts'
 import { headerBytes } from './frame-header.ts'
+import { createBindReader, type BindReader } from './messages/bind-reader.ts'
 import type { Place } from './statement.ts'
 import { answer, applySetting, countCopyData, countRow } from './statements/answers.ts'
 import { createConversation, type Handlers } from './statements/conversation.ts'
 import { copyFromClient } from './statements/copy.ts'
 import type { Origin } from './statements/entries.ts'
-import { endInFlight, loseTrack, request } from './statements/requests.ts'
+import { endInFlight, loseTrack, request, requestBind } from './statements/requests.ts'
 
 export type StatementTrackerOptions = Handlers & {
   /** ParameterStatus values of the start-up; `client_encoding` and `standard_conforming_strings` matter. Default UTF8 and on. */
@@ -48,6 +49,19 @@ export type StatementTracker = {
 const nothing = Buffer.alloc(0)
 const copyData = 0x64
 const dataRow = 0x44
+const bind = 0x42
+
+/** Flags by message type, shared by all trackers: there is one for each session that is open. */
+function flagsFor(...types: readonly number[]): Uint8Array {
+  const flags = new Uint8Array(256)
+  for (const type of types) flags[type] = 1
+  return flags
+}
+const noTypes = flagsFor()
+const onlyBind = flagsFor(bind)
+const onlyRows = flagsFor(dataRow)
+const onlyCopyData = flagsFor(copyData)
+const rowsAndCopyData = flagsFor(dataRow, copyData)
 
 export function createStatementTracker(options: StatementTrackerOptions): StatementTracker {
   const { sqlCharactersMax = 65_536, parameterBytesMax = 1024, parametersMax = 1024, noticesMax = 100 } = options
@@ -55,11 +69,12 @@ export function createStatementTracker(options: StatementTrackerOptions): Statem
   const conversation = createConversation(options, limits, { encoding: 'utf8', standardConformingStrings: true })
   for (const [name, value] of Object.entries(options.serverParameters ?? {})) applySetting(conversation, name, value)
 
-  const frontendSizeOnly = new Uint8Array(256)
-  const backendSizeOnly = new Uint8Array(256)
-  if (options.onRow === undefined) backendSizeOnly[dataRow] = 1
-  if (options.onCopyData === undefined) frontendSizeOnly[copyData] = backendSizeOnly[copyData] = 1
+  const frontendSizeOnly = options.onCopyData === undefined ? onlyCopyData : noTypes
+  const backendSizeOnly =
+    options.onRow === undefined ? (options.onCopyData === undefined ? rowsAndCopyData : onlyRows) : options.onCopyData === undefined ? onlyCopyData : noTypes
 
+  /** Reads a Bind that is too long to be held. */
+  let bindReader: BindReader | null = null
   /** Of the piece being read. */
   let redactedNow = false
   /** Where the frame that is being read began; shared by frames that began in the same piece. */
@@ -74,22 +89,29 @@ export function createStatementTracker(options: StatementTrackerOptions): Statem
   /** The next frame begins in the present piece. */
   function nextOrigin(): void {
     const { time, place, segment } = conversation
-    if (origin.place !== place || origin.time !== time || origin.redacted !== redactedNow) origin = { time, place, redacted: redactedNow, segment }
+    if (origin.place !== place || origin.time !== time || origin.redacted !== redactedNow)
+      origin = { time, place, redacted: redactedNow, segment }
   }
 
   const frontend = createFrameAssembler(
     'frontend',
     {
       onFrame(type, bytes, start, end, wholeBytes) {
-        request(conversation, type, { bytes, start, end, wholeBytes: wholeBytes - headerBytes }, frameOrigin())
+        if (bindReader !== null) requestBind(conversation, bindReader.finish(), frameOrigin())
+        else request(conversation, type, { bytes, start, end, wholeBytes: wholeBytes - headerBytes }, frameOrigin())
+        bindReader = null
         nextOrigin()
+      },
+      onPart(_type, bytes, start, end) {
+        bindReader ??= createBindReader(conversation.settings.encoding, limits)
+        bindReader.push(bytes, start, end)
       },
       onSize(_type, wholeBytes) {
         copyFromClient(conversation, nothing, wholeBytes - headerBytes)
         nextOrigin()
       },
     },
-    { sizeOnly: frontendSizeOnly },
+    { sizeOnly: frontendSizeOnly, inParts: onlyBind },
   )
   const backend = createFrameAssembler(
     'backend',
@@ -126,6 +148,7 @@ export function createStatementTracker(options: StatementTrackerOptions): Statem
       // In the gap the answers may have passed as well as not.
       conversation.untrackedReadies = 0
       frontend.reset()
+      bindReader = null
       backend.reset()
     },
     close(time, place) {

@@ -22,7 +22,11 @@ export type SessionOrder = 'newest' | 'oldest'
 export type SessionSpan = { readonly since?: number; readonly until?: number }
 
 /** The ids of all sessions that have a folder in the store. Holds one day's ids at a time. */
-export async function* sessionIds(store: Store, order: SessionOrder, { since = 0, until = Infinity }: SessionSpan = {}): AsyncGenerator<string> {
+export async function* sessionIds(
+  store: Store,
+  order: SessionOrder,
+  { since = 0, until = Infinity }: SessionSpan = {},
+): AsyncGenerator<string> {
   const arrange = (names: readonly string[]): readonly string[] => (order === 'newest' ? names.toReversed() : names)
   for (const day of arrange(await store.folders(sessionsPrefix))) {
     const start = Date.parse(`${day}T00:00:00Z`)

@@ -80,7 +80,8 @@ const eventChecks: { readonly [Kind in LedgerEvent['kind']]: Check<Extract<Ledge
 
 const checkEvent: Check<LedgerEvent> = (value, where) => {
   const kind = isObject(value) ? value['kind'] : undefined
-  if (typeof kind !== 'string' || !Object.hasOwn(eventChecks, kind)) throw new BadDocument(`${where} is of a kind that this release does not know`)
+  if (typeof kind !== 'string' || !Object.hasOwn(eventChecks, kind))
+    throw new BadDocument(`${where} is of a kind that this release does not know`)
   return eventChecks[kind as LedgerEvent['kind']](value, where)
 }
 
@@ -145,7 +146,7 @@ export async function findLedgerHead(store: Store, recorder: string, from = 0): 
     known += step
     step *= 2
   }
-  for (let missing = known + step; missing - known > 1; ) {
+  for (let missing = known + step; missing - known > 1;) {
     const middle = known + Math.floor((missing - known) / 2)
     if (await exists(middle)) known = middle
     else missing = middle

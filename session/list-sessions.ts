@@ -9,7 +9,7 @@ import { KnownError } from '../base/errors.ts'
 import type { SessionClose, SessionIdentity } from './identity.ts'
 import { findLedgerHead, readLedgerEntry } from './ledger.ts'
 import { ledgerKey } from './object-keys.ts'
-import { readHeader, readSessionManifest, readStatements } from './read-session.ts'
+import { readHeader, readSessionManifest, readStatements } from './session-content.ts'
 import { sessionTime } from './session-id.ts'
 import { StoreUnavailable, type Store } from './stores/store.ts'
 
@@ -52,7 +52,10 @@ export type ListOptions = SessionSpan & {
 }
 
 /** One session after the other, so that a caller may stop at any. @throws StoreUnavailable */
-export async function* listSessions(store: Store, { order = 'newest', now = Date.now(), ...span }: ListOptions = {}): AsyncGenerator<SessionSummary> {
+export async function* listSessions(
+  store: Store,
+  { order = 'newest', now = Date.now(), ...span }: ListOptions = {},
+): AsyncGenerator<SessionSummary> {
   const living = new Map<string, boolean>()
   const isLiving = async (recorder: string): Promise<boolean> => {
     const known = living.get(recorder)
@@ -86,7 +89,17 @@ async function summaryOf(store: Store, session: string, isLiving: (recorder: str
   let statements = 0
   for await (const _ of readStatements(store, session)) statements += 1
   const state = (await isLiving(header.recorder)) ? 'open' : 'killed'
-  return { session, state, opened: header.identity.opened, closed: null, identity: header.identity, close: null, statements, segments: null, gaps: null }
+  return {
+    session,
+    state,
+    opened: header.identity.opened,
+    closed: null,
+    identity: header.identity,
+    close: null,
+    statements,
+    segments: null,
+    gaps: null,
+  }
 }
 
 async function speaksStill(store: Store, recorder: string, now: number): Promise<boolean> {

@@ -40,7 +40,12 @@ export type Manifest = {
   readonly recovered: boolean
 }
 
-export const checkIndexReference: Check<IndexReference> = object<IndexReference>({ key: text, sha256: sha256Hex, bytes: natural, statements: natural })
+export const checkIndexReference: Check<IndexReference> = object<IndexReference>({
+  key: text,
+  sha256: sha256Hex,
+  bytes: natural,
+  statements: natural,
+})
 export const checkRecordRange = object<ManifestSegment['records']>({ from: natural, to: ordinal })
 
 const checkManifest: Check<Manifest> = object<Manifest>({
@@ -68,7 +73,10 @@ const checkManifest: Check<Manifest> = object<Manifest>({
   recovered: flag,
 })
 
-export function sealManifest(fields: Omit<Manifest, 'type' | 'version' | 'recorder'>, key: RecorderKey): { readonly bytes: Buffer; readonly sha256: string } {
+export function sealManifest(
+  fields: Omit<Manifest, 'type' | 'version' | 'recorder'>,
+  key: RecorderKey,
+): { readonly bytes: Buffer; readonly sha256: string } {
   const manifest: Manifest = { type: 'manifest', version: 1, recorder: key.id, ...fields }
   return signDocument(manifest, key)
 }

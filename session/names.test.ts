@@ -22,7 +22,8 @@ test('a session id is a UUID version 7 that gives back its time and sorts by it'
 
 test('what is no session id is not taken for one', () => {
   const id = newSessionId(Date.UTC(2026, 10, 21))
-  for (const text of ['', id.toUpperCase(), `${id}0`, id.slice(1), id.replace('-7', '-4'), 'ffffffff-ffff-7fff-8fff-ffffffffffff']) assert.equal(isSessionId(text), false, text)
+  for (const text of ['', id.toUpperCase(), `${id}0`, id.slice(1), id.replace('-7', '-4'), 'ffffffff-ffff-7fff-8fff-ffffffffffff'])
+    assert.equal(isSessionId(text), false, text)
 })
 
 test('every name that is given is read back, and every store takes it', () => {
@@ -43,12 +44,24 @@ test('every name that is given is read back, and every store takes it', () => {
       }
     }),
   )
-  assert.equal(segmentKey('019c0000-0000-7000-8000-000000000000', 1), 'sessions/2026-01-27/019c0000-0000-7000-8000-000000000000/segment-000001.steno')
+  assert.equal(
+    segmentKey('019c0000-0000-7000-8000-000000000000', 1),
+    'sessions/2026-01-27/019c0000-0000-7000-8000-000000000000/segment-000001.steno',
+  )
 })
 
 test('any other spelling is foreign', () => {
   const key = segmentKey(newSessionId(Date.UTC(2026, 10, 21)), 1)
-  for (const other of [`/${key}`, `${key}/`, key.replace('000001', '1'), key.replace('000001', '0000001'), key.replace('000001', '000000'), key.replace('2026-11-21', '2026-11-22'), key.toUpperCase(), `${key}.bak`]) {
+  for (const other of [
+    `/${key}`,
+    `${key}/`,
+    key.replace('000001', '1'),
+    key.replace('000001', '0000001'),
+    key.replace('000001', '000000'),
+    key.replace('2026-11-21', '2026-11-22'),
+    key.toUpperCase(),
+    `${key}.bak`,
+  ]) {
     assert.equal(nameOf(other).kind, 'foreign', other)
   }
   fc.assert(fc.property(fc.string(), (text) => ['foreign', 'probe'].includes(nameOf(text).kind)))

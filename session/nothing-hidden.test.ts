@@ -41,8 +41,13 @@ async function damaged(change: (copy: Map<string, Buffer>) => void): Promise<Fin
 
 function assertNamed(findings: readonly Finding[], key: string, what: string): void {
   const name = nameOf(key)
-  const named = findings.some((found) => found.key === key || (found.session !== undefined && 'session' in name && found.session === name.session))
-  assert.ok(named, `${what} of ${key} was not named; found: ${findings.map(({ code, key: at }) => `${code} ${at}`).join(', ') || 'nothing'}`)
+  const named = findings.some(
+    (found) => found.key === key || (found.session !== undefined && 'session' in name && found.session === name.session),
+  )
+  assert.ok(
+    named,
+    `${what} of ${key} was not named; found: ${findings.map(({ code, key: at }) => `${code} ${at}`).join(', ') || 'nothing'}`,
+  )
 }
 
 const unchanged = async (key: string, what: string, change: (bytes: Buffer) => Buffer): Promise<void> =>
@@ -60,7 +65,7 @@ test('a changed byte anywhere in any object is named', async () => {
     const stride = process.env['STENO_EVERY_BYTE'] === '1' ? 1 : 61
     for (let at = 0; at < bytes.length; at += at < 14 || at > bytes.length - 14 ? 1 : Math.min(stride, bytes.length - 14 - at + 1)) {
       await unchanged(key, `a flip at ${at}`, (copy) => {
-        copy[at]! ^= 1 << at % 8
+        copy[at]! ^= 1 << (at % 8)
         return copy
       })
     }
@@ -73,7 +78,14 @@ test('a changed header field of any segment is named', async () => {
     const end = segmentHeaderEnd(bytes)
     const { header } = openSegment(bytes)
     for (const [name, value] of Object.entries(header)) {
-      const other = typeof value === 'number' ? value + 1 : typeof value === 'boolean' ? !value : typeof value === 'string' ? value.replace(/.$/, 'f') : null
+      const other =
+        typeof value === 'number'
+          ? value + 1
+          : typeof value === 'boolean'
+            ? !value
+            : typeof value === 'string'
+              ? value.replace(/.$/, 'f')
+              : null
       const json = Buffer.from(JSON.stringify({ ...header, [name]: other === value ? 'e' : other }))
       const fixed = Buffer.from(bytes.subarray(0, 12))
       fixed.writeUInt32LE(json.length, 8)
@@ -91,7 +103,8 @@ test('a truncated object is named, and one that something was appended to', asyn
     for (const length of [0, 1, bytes.length >> 1, bytes.length - 1]) {
       if (length >= 0 && length < bytes.length) await unchanged(key, `a cut at ${length}`, (copy) => copy.subarray(0, length))
     }
-    for (const tail of ['x', '\n', '\0', '{}\n']) await unchanged(key, 'an appended byte', (copy) => Buffer.concat([copy, Buffer.from(tail)]))
+    for (const tail of ['x', '\n', '\0', '{}\n'])
+      await unchanged(key, 'an appended byte', (copy) => Buffer.concat([copy, Buffer.from(tail)]))
   }
 })
 
@@ -160,7 +173,10 @@ test('a whole session removed is named, also when its recorder is trusted by nam
     const copy = new Map([...objects].filter(([key]) => !key.includes(session)))
     for (const given of [trust, { recorders: [testKey(1).id, testKey(2).id] }]) {
       const findings = await errorsOf(createMemoryStore(copy), given)
-      assert.ok(findings.some((found) => found.session === session), session)
+      assert.ok(
+        findings.some((found) => found.session === session),
+        session,
+      )
     }
   }
 })
@@ -188,7 +204,10 @@ test('a store made again in full by another key is named', async () => {
   const findings = await errorsOf(copy)
   assertNamed(findings, recorderKey(forger.key.id), 'the forgery')
   assert.ok(findings.some(({ code }) => code === 'RECORDER_UNTRUSTED'))
-  assert.ok(trust.heads!.every(({ recorder }) => findings.some(({ key }) => key?.includes(recorder))), 'the trusted recorders are missed')
+  assert.ok(
+    trust.heads!.every(({ recorder }) => findings.some(({ key }) => key?.includes(recorder))),
+    'the trusted recorders are missed',
+  )
 })
 
 test('an object that waits for its ledger entry is a warning while the session is written, and an error once it is not', async () => {
@@ -202,11 +221,14 @@ test('an object that waits for its ledger entry is a warning while the session i
   const sha256 = sha256Of(cut.objects.get(ledgerKey(id, number - 2))!)
   const head = { recorder: id, number: number - 2, sha256 }
   const findings = await Array.fromAsync(verifyStore(cut, { trust: { heads: [head] } }))
-  assert.deepEqual(findings.map(({ code, key }) => [code, key?.split('/').at(-1)]), [
-    ['OBJECT_AWAITS_LEDGER', 'segment-000002.steno'],
-    ['OBJECT_AWAITS_LEDGER', 'statements-000002.jsonl'],
-    ['OBJECT_AWAITS_LEDGER', 'manifest.json'],
-  ])
+  assert.deepEqual(
+    findings.map(({ code, key }) => [code, key?.split('/').at(-1)]),
+    [
+      ['OBJECT_AWAITS_LEDGER', 'segment-000002.steno'],
+      ['OBJECT_AWAITS_LEDGER', 'statements-000002.jsonl'],
+      ['OBJECT_AWAITS_LEDGER', 'manifest.json'],
+    ],
+  )
   const later = await createTestRecorder(cut, { seed: 1, head, start: testEpoch + 3_600_000 })
   await later.heartbeat()
   assertNamed(await errorsOf(cut, {}), segmentKey(session, 2), 'the addition')

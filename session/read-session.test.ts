@@ -2,8 +2,18 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createMemoryStore } from './memory-store.ts'
 import { manifestKey, segmentKey, statementIndexKey } from './object-keys.ts'
-import { findSession, listSessions, readIdentity, readRecords, readStatements, RecordingDamaged, SessionAmbiguous, SessionNotFound } from './read-session.ts'
+import {
+  findSession,
+  listSessions,
+  readIdentity,
+  readRecords,
+  readStatements,
+  RecordingDamaged,
+  SessionAmbiguous,
+  SessionNotFound,
+} from './read-session.ts'
 import { recordType } from './records.ts'
+import { openSegment, sealSegment } from './segment.ts'
 import { createTestRecorder, testEpoch, testIdentity } from './test-recording.ts'
 
 const day = 86_400_000
@@ -20,11 +30,17 @@ for (const which of ['closed', 'open'] as const) {
   test(`of a session that is ${which}, every record and statement comes back in order`, async () => {
     const world = await createWorld()
     const records = await Array.fromAsync(readRecords(world.store, world[which]))
-    assert.deepEqual(records.map(({ ordinal }) => ordinal), records.map((_, at) => at))
+    assert.deepEqual(
+      records.map(({ ordinal }) => ordinal),
+      records.map((_, at) => at),
+    )
     assert.equal(records[0]!.type, recordType.sessionOpen)
     assert.equal(records.at(-1)!.type, which === 'closed' ? recordType.sessionClose : recordType.backend)
     const statements = await Array.fromAsync(readStatements(world.store, world[which]))
-    assert.deepEqual(statements.map(({ number }) => number), which === 'closed' ? [1, 2, 3, 4, 5] : [1, 2, 3])
+    assert.deepEqual(
+      statements.map(({ number }) => number),
+      which === 'closed' ? [1, 2, 3, 4, 5] : [1, 2, 3],
+    )
     for (const { place } of statements) assert.equal(records[place.first]!.type, recordType.frontend)
     const identity = await readIdentity(world.store, world[which])
     assert.deepEqual(identity, testIdentity(world[which], identity.opened, world.recorder.key.id))
@@ -43,18 +59,27 @@ for (const which of ['closed', 'open'] as const) {
   test(`of a session that is ${which}, what is damaged or missing is an error that names it, never left out`, async () => {
     const world = await createWorld()
     const session = world[which]
-    const keys = [segmentKey(session, 1), segmentKey(session, 2), statementIndexKey(session, 1), ...(which === 'closed' ? [manifestKey(session)] : [])]
+    // Only a manifest says what an index must be.
+    const keys = [
+      segmentKey(session, 1),
+      segmentKey(session, 2),
+      ...(which === 'closed' ? [statementIndexKey(session, 1), manifestKey(session)] : []),
+    ]
     for (const key of keys) {
       const whole = world.store.objects.get(key)!
       const read = async (): Promise<void> => {
         await Array.fromAsync(readRecords(world.store, session))
         await Array.fromAsync(readStatements(world.store, session))
       }
-      // Behind the header, so that the damage is in what is read.
+      // In the body of a segment, a value of an index, a digest of a manifest: signatures are the verifier's to check.
       const flipped = Buffer.from(whole)
-      flipped[whole.length - 10]! ^= 1
+      flipped[key.endsWith('manifest.json') ? whole.indexOf('"sha256":"') + 12 : whole.length - 10]! ^= 1
       world.store.objects.set(key, flipped)
-      await assert.rejects(read(), (error) => error instanceof RecordingDamaged && error.key === key, `flip in ${key}`)
+      await assert.rejects(
+        read(),
+        (error) => error instanceof RecordingDamaged && (error.key === key || key.endsWith('manifest.json')),
+        `flip in ${key}`,
+      )
       world.store.objects.delete(key)
       // Without its manifest a session is read as one that is open.
       if (key.endsWith('.steno') && !(which === 'open' && key === keys[1])) await assert.rejects(read(), RecordingDamaged, `no ${key}`)
@@ -64,6 +89,13 @@ for (const which of ['closed', 'open'] as const) {
   })
 }
 
+test('a segment exchanged for another sound one is not what the manifest names', async () => {
+  const { store, closed } = await createWorld()
+  const { header, body } = openSegment(store.objects.get(segmentKey(closed, 3))!)
+  store.objects.set(segmentKey(closed, 3), sealSegment({ ...header, spoolEnd: { file: 9, offset: 9 } }, [body]).bytes)
+  await assert.rejects(Array.fromAsync(readRecords(store, closed)), RecordingDamaged)
+})
+
 test('a session is found by its id, by any beginning that only it has, and as the last', async () => {
   const { store, closed, open } = await createWorld()
   assert.equal(await findSession(store, 'last'), open)
@@ -72,7 +104,8 @@ test('a session is found by its id, by any beginning that only it has, and as th
     assert.equal(await findSession(store, session.toUpperCase().slice(0, 13)), session)
   }
   await assert.rejects(findSession(store, closed.slice(0, 6)), SessionAmbiguous)
-  for (const wanted of ['', 'first', '../x', closed.replace(/.$/, 'f'), '00', `${closed}0`]) await assert.rejects(findSession(store, wanted), SessionNotFound, wanted)
+  for (const wanted of ['', 'first', '../x', closed.replace(/.$/, 'f'), '00', `${closed}0`])
+    await assert.rejects(findSession(store, wanted), SessionNotFound, wanted)
   await assert.rejects(findSession(createMemoryStore(), 'last'), SessionNotFound)
 })
 
@@ -81,13 +114,21 @@ test('the list shows each session with its state, either way round, within a spa
   const later = await createTestRecorder(store, { seed: 2, start: testEpoch + 2 * day })
   const third = await later.record([{ statements: 1 }])
   const now = testEpoch + 60_000
-  const listed = async (options: Parameters<typeof listSessions>[1]) => (await Array.fromAsync(listSessions(store, { now, ...options }))).map(({ session, state, statements }) => [session, state, statements])
-  const all = [[third, 'closed', 1], [open, 'open', 3], [closed, 'closed', 5]]
+  const listed = async (options: Parameters<typeof listSessions>[1]) =>
+    (await Array.fromAsync(listSessions(store, { now, ...options }))).map(({ session, state, statements }) => [session, state, statements])
+  const all = [
+    [third, 'closed', 1],
+    [open, 'open', 3],
+    [closed, 'closed', 5],
+  ]
   assert.deepEqual(await listed({}), all)
   assert.deepEqual(await listed({ order: 'oldest' }), all.toReversed())
   assert.deepEqual(await listed({ until: testEpoch + day }), all.slice(1))
   assert.deepEqual(await listed({ since: testEpoch + day }), all.slice(0, 1))
-  assert.deepEqual(await listed({ now: now + 600_000, until: testEpoch + day }), [[open, 'killed', 3], [closed, 'closed', 5]])
+  assert.deepEqual(await listed({ now: now + 600_000, until: testEpoch + day }), [
+    [open, 'killed', 3],
+    [closed, 'closed', 5],
+  ])
   await recorder.stop()
   assert.deepEqual((await listed({}))[1], [open, 'killed', 3])
   store.objects.set(manifestKey(closed), Buffer.from('{}'))

@@ -148,7 +148,8 @@ export function readRecorderDocument(bytes: Buffer, recorder: string): KeyObject
     throw new BadDocument('the recorder document holds no public key', { cause })
   }
   if (publicKey.asymmetricKeyType !== 'ed25519') throw new BadDocument('the recorder document holds no Ed25519 key')
-  if (recorderIdOf(publicKey) !== recorder || document.recorder !== recorder) throw new BadDocument('the recorder document holds the key of another recorder')
+  if (recorderIdOf(publicKey) !== recorder || document.recorder !== recorder)
+    throw new BadDocument('the recorder document holds the key of another recorder')
   if (!signed.isSignedBy(publicKey)) throw new BadDocument('the recorder document is not signed by its key')
   return publicKey
 }

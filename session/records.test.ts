@@ -1,15 +1,28 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { BadRecord, decodeRecord, decodeRecords, encodeRecord, recordHeaderBytes, recordLength, recordPayloadBytesMax, recordType, writeRecordHeader } from './records.ts'
+import {
+  BadRecord,
+  decodeRecord,
+  decodeRecords,
+  encodeRecord,
+  recordHeaderBytes,
+  recordLength,
+  recordPayloadBytesMax,
+  recordType,
+  writeRecordHeader,
+} from './records.ts'
 
-const anyRecord = fc.record({
-  type: fc.constantFrom(...Object.values(recordType), 128, 255),
-  flags: fc.nat(255),
-  session: fc.nat(0xffffffff),
-  time: fc.double({ noNaN: true }),
-  payload: fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes)),
-}, { noNullPrototype: true })
+const anyRecord = fc.record(
+  {
+    type: fc.constantFrom(...Object.values(recordType), 128, 255),
+    flags: fc.nat(255),
+    session: fc.nat(0xffffffff),
+    time: fc.double({ noNaN: true }),
+    payload: fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes)),
+  },
+  { noNullPrototype: true },
+)
 
 test('what is encoded is what is decoded, one behind the other', () => {
   fc.assert(

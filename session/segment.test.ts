@@ -4,7 +4,15 @@ import { constants, zstdCompressSync } from 'node:zlib'
 import fc from 'fast-check'
 import { KnownError } from '../base/errors.ts'
 import { encodeRecord, recordType } from './records.ts'
-import { BadSegment, openSegment, readSegmentHeader, sealSegment, SegmentNotReadable, segmentRawBytesMax, type SegmentFields } from './segment.ts'
+import {
+  BadSegment,
+  openSegment,
+  readSegmentHeader,
+  sealSegment,
+  SegmentNotReadable,
+  segmentRawBytesMax,
+  type SegmentFields,
+} from './segment.ts'
 import { testEpoch, testIdentity, testKey, testSessionId } from './test-recording.ts'
 
 const session = testSessionId(testEpoch, 1)
@@ -21,7 +29,9 @@ const fields: SegmentFields = {
   recovered: false,
   identity: testIdentity(session, testEpoch, testKey(1).id),
 }
-const body = [1, 2].map((at) => encodeRecord({ type: recordType.frontend, flags: 0, session: 1, time: testEpoch + at, payload: Buffer.alloc(50, at) }))
+const body = [1, 2].map((at) =>
+  encodeRecord({ type: recordType.frontend, flags: 0, session: 1, time: testEpoch + at, payload: Buffer.alloc(50, at) }),
+)
 const sealed = sealSegment(fields, body)
 
 /** A segment with another header or body than steno would write. */

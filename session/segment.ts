@@ -12,7 +12,21 @@ import { sha256Of } from './digest.ts'
 import { checkIdentity, type SessionIdentity } from './identity.ts'
 import { isRecorderId } from './object-keys.ts'
 import { sessionIdCheck } from './session-id.ts'
-import { BadDocument, flag, isObject, matching, natural, nullable, object, oneOf, ordinal, parseJson, sha256Hex, time, type Check } from './shape.ts'
+import {
+  BadDocument,
+  flag,
+  isObject,
+  matching,
+  natural,
+  nullable,
+  object,
+  oneOf,
+  ordinal,
+  parseJson,
+  sha256Hex,
+  time,
+  type Check,
+} from './shape.ts'
 
 export const segmentVersion = 1
 export const segmentMagic = Buffer.from('STENOSEG', 'latin1')
@@ -86,9 +100,26 @@ const checkHeader: Check<SegmentHeader> = object<SegmentHeader>({
   identity: checkIdentity,
 })
 
+/** Where a body is put together before it is compressed, over and over: a buffer of its own for each would be megabytes of garbage. */
+let scratch: Buffer = Buffer.alloc(0)
+const scratchBytesMax = 8 * 1024 * 1024
+
+function joined(pieces: readonly Buffer[]): Buffer {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0)
+  if (pieces.length === 1 || length > scratchBytesMax) return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
+  if (scratch.length < length) scratch = Buffer.allocUnsafeSlow(length)
+  let at = 0
+  for (const piece of pieces) at += piece.copy(scratch, at)
+  return scratch.subarray(0, length)
+}
+
 /** Seals the records in `body`, which stand there one behind the other. `level` is zstd's; 1 costs about 3 ms a MiB. */
-export function sealSegment(fields: SegmentFields, body: readonly Buffer[], { level = 1 }: { readonly level?: number } = {}): SealedSegment {
-  const raw = Buffer.concat(body)
+export function sealSegment(
+  fields: SegmentFields,
+  body: readonly Buffer[],
+  { level = 1 }: { readonly level?: number } = {},
+): SealedSegment {
+  const raw = joined(body)
   invariant(raw.length > 0 && raw.length <= segmentRawBytesMax, 'a segment holds at least one record and at most segmentRawBytesMax')
   invariant(fields.records.to > fields.records.from, 'a segment holds at least one record')
   invariant((fields.number === 1) === (fields.previous === null), 'every segment but the first names the one before')
@@ -168,16 +199,18 @@ function refuseUnknown(header: Readonly<Record<string, unknown>>): void {
   if (Number.isSafeInteger(version) && version !== segmentVersion) {
     throw new SegmentNotReadable(`the segment is of version ${String(version)}; this release reads version ${segmentVersion}`)
   }
-  if (typeof compression === 'string' && compression !== 'zstd') throw new SegmentNotReadable('the segment has a compression that this release cannot read')
-  if (typeof encryption === 'string' && encryption !== 'none') throw new SegmentNotReadable('the segment is encrypted in a way that this release cannot read')
+  if (typeof compression === 'string' && compression !== 'zstd')
+    throw new SegmentNotReadable('the segment has a compression that this release cannot read')
+  if (typeof encryption === 'string' && encryption !== 'none')
+    throw new SegmentNotReadable('the segment is encrypted in a way that this release cannot read')
 }
 
 function checkConsistent(header: SegmentHeader): SegmentHeader {
   if (header.records.to <= header.records.from) throw new BadSegment('the segment header claims no records')
   if (header.rawBytes > segmentRawBytesMax) throw new BadSegment(`the segment claims ${header.rawBytes} bytes of records`)
   if ((header.number === 1) !== (header.previous === null)) throw new BadSegment('the segment header does not fit its number')
-  if (header.identity.session !== header.session) throw new BadSegment("the segment header names another session than its identity")
-  if (header.identity.recorder !== header.recorder) throw new BadSegment("the segment header names another recorder than its identity")
+  if (header.identity.session !== header.session) throw new BadSegment('the segment header names another session than its identity')
+  if (header.identity.recorder !== header.recorder) throw new BadSegment('the segment header names another recorder than its identity')
   return header
 }
 
@@ -192,6 +225,7 @@ function decompress(compressed: Buffer, rawBytes: number): Buffer {
   const { buffer, engine } = result
   if (buffer.length !== rawBytes) throw new BadSegment(`the segment claims ${rawBytes} bytes of records and holds ${buffer.length}`)
   // zlib stops at the frame's end and says nothing of what stands behind it.
-  if (engine.bytesWritten !== compressed.length) throw new BadSegment(`${compressed.length - engine.bytesWritten} foreign bytes stand behind the segment's body`)
+  if (engine.bytesWritten !== compressed.length)
+    throw new BadSegment(`${compressed.length - engine.bytesWritten} foreign bytes stand behind the segment's body`)
   return buffer
 }

@@ -43,7 +43,13 @@ test('a signed document has one spelling: any change of any byte is refused or n
     }
     assert.equal(stillSigned(bytes.subarray(0, at)), false, `cut at ${at}`)
   }
-  for (const around of [['', '\n'], ['', 'x'], ['\n', ''], ['', '\r\n'], ['\ufeff', '']] as const) {
+  for (const around of [
+    ['', '\n'],
+    ['', 'x'],
+    ['\n', ''],
+    ['', '\r\n'],
+    ['\ufeff', ''],
+  ] as const) {
     assert.equal(stillSigned(Buffer.concat([Buffer.from(around[0]), bytes, Buffer.from(around[1])])), false)
   }
 })
@@ -71,13 +77,19 @@ test('a key that others can read, or that is none, is refused with what to do an
   const secret = (await readFile(path, 'utf8')).split('\n')[1]!
   for (const mode of [0o640, 0o604, 0o620]) {
     await chmod(path, mode)
-    await assert.rejects(loadOrCreateRecorderKey(folder.path), (error) => error instanceof RecorderKeyUnusable && /chmod 600/.test(error.remedy))
+    await assert.rejects(
+      loadOrCreateRecorderKey(folder.path),
+      (error) => error instanceof RecorderKeyUnusable && /chmod 600/.test(error.remedy),
+    )
   }
   await chmod(path, 0o600)
   const rsa = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' })
   for (const content of [rsa, '', `-----BEGIN PRIVATE KEY-----\n${secret}`, 'x'.repeat(5000)]) {
     await writeFile(path, content)
-    await assert.rejects(loadOrCreateRecorderKey(folder.path), (error) => error instanceof RecorderKeyUnusable && !String(error.stack).includes(secret))
+    await assert.rejects(
+      loadOrCreateRecorderKey(folder.path),
+      (error) => error instanceof RecorderKeyUnusable && !String(error.stack).includes(secret),
+    )
   }
 })
 
@@ -112,14 +124,25 @@ test('entries form a chain that goes on behind the head of an earlier process', 
   const ledger = createLedger({ key, head: null })
   const first = ledger.entry(events, testEpoch)
   const second = ledger.entry(events, testEpoch + 1)
-  assert.deepEqual(readLedgerEntry(first.bytes).entry, { type: 'ledger-entry', version: 1, recorder: key.id, number: 1, previous: null, time: testEpoch, events })
+  assert.deepEqual(readLedgerEntry(first.bytes).entry, {
+    type: 'ledger-entry',
+    version: 1,
+    recorder: key.id,
+    number: 1,
+    previous: null,
+    time: testEpoch,
+    events,
+  })
   assert.equal(readLedgerEntry(second.bytes).entry.previous, first.head.sha256)
   assert.deepEqual(createLedger({ key, head: first.head }).entry(events, testEpoch + 1), second)
 })
 
 test('an event of a kind or shape that is not known is refused', () => {
   for (const event of [{ kind: 'session-renamed' }, { kind: 'constructor' }, {}, null, 'x', { kind: 'heartbeat', openSessions: -1 }]) {
-    const { bytes } = signDocument({ type: 'ledger-entry', version: 1, recorder: key.id, number: 1, previous: null, time: 1, events: [event] }, key)
+    const { bytes } = signDocument(
+      { type: 'ledger-entry', version: 1, recorder: key.id, number: 1, previous: null, time: 1, events: [event] },
+      key,
+    )
     assert.throws(() => readLedgerEntry(bytes), BadDocument)
   }
 })
@@ -132,7 +155,7 @@ test('the last entry is found from nothing or from an older head, in about the l
     const { objectKey, bytes, head } = ledger.entry([{ kind: 'heartbeat', openSessions: 0 }], testEpoch)
     await putOnce(store, objectKey, bytes)
     let asked = 0
-    const counting = { ...store, head: (key: string) => ((asked += 1), store.head(key)) }
+    const counting = { ...store, head: (asking: string) => ((asked += 1), store.head(asking)) }
     for (const from of [0, number >> 1, number, 5]) {
       asked = 0
       assert.deepEqual(await findLedgerHead(counting, key.id, from), head)

@@ -13,7 +13,11 @@ const statements = [
 const bytes = encodeStatementIndex(session, 4, statements)
 
 test('the lines are plain JSON with session and segment, and any cut of the reading gives the same', async () => {
-  const plain = bytes.toString().trimEnd().split('\n').map((line) => JSON.parse(line) as unknown)
+  const plain = bytes
+    .toString()
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as unknown)
   const expected = statements.map((statement) => ({ session, segment: 4, ...statement }))
   assert.deepEqual(plain, expected)
   for (let cut = 0; cut <= bytes.length; cut++) {
@@ -25,7 +29,15 @@ test('the lines are plain JSON with session and segment, and any cut of the read
 
 test('a line without its end, an empty line, a line of another shape are refused', async () => {
   const line = { session, segment: 1, number: 1, place: { first: 0, last: 0 } }
-  const bad = [{ ...line, number: 0 }, { ...line, place: { first: 2, last: 1 } }, { ...line, place: null }, { ...line, session: 'x' }, [], null, 1]
+  const bad = [
+    { ...line, number: 0 },
+    { ...line, place: { first: 2, last: 1 } },
+    { ...line, place: null },
+    { ...line, session: 'x' },
+    [],
+    null,
+    1,
+  ]
   for (const text of ['\n', '{', '{}\n', JSON.stringify(line), ...bad.map((each) => `${JSON.stringify(each)}\n`)]) {
     await assert.rejects(Array.fromAsync(decodeStatementIndex([Buffer.from(text)])), BadDocument, text)
   }

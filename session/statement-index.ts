@@ -34,7 +34,12 @@ export function encodeStatementIndex(session: string, segment: number, statement
 }
 
 export function encodeIndexLine(session: string, segment: number, statement: IndexedStatement): string {
-  return `${JSON.stringify({ session, segment, ...statement })}\n`
+  return indexLineOf(session, segment, JSON.stringify(statement))
+}
+
+/** The same for a statement that is JSON already: an object without a line end. */
+export function indexLineOf(session: string, segment: number, statementJson: string): string {
+  return `{"session":${JSON.stringify(session)},"segment":${segment},${statementJson.slice(1)}\n`
 }
 
 /**

@@ -54,7 +54,6 @@ export function testIdentity(session: string, opened: number, recorder: string):
 }
 
 export type TestSegment = { readonly statements: number }
-export type SealedTestSegment = { readonly fields: SegmentFields; readonly records: readonly SessionRecord[]; readonly statements: readonly IndexedStatement[] }
 
 export function payloadOf(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value), 'utf8')
@@ -69,7 +68,10 @@ export function queryFrame(sql: string): Buffer {
 }
 
 /** A recorder that writes into `store`; `options` let a test leave out or twist what an attacker or a crash would. */
-export async function createTestRecorder(store: Store, { seed, start = testEpoch, head = null }: { seed: number; start?: number; head?: LedgerHead | null }) {
+export async function createTestRecorder(
+  store: Store,
+  { seed, start = testEpoch, head = null }: { seed: number; start?: number; head?: LedgerHead | null },
+) {
   const key = testKey(seed)
   const ledger = createLedger({ key, head })
   let now = start
@@ -150,18 +152,43 @@ export async function createTestRecorder(store: Store, { seed, start = testEpoch
         const reference = { key: indexKey, sha256: sha256Of(indexBytes), bytes: indexBytes.length, statements: count }
         const { sha256, rawBytes } = sealed
         stored.push({ number, key: objectKey, sha256, bytes: sealed.bytes.length, rawBytes, records: { from, to }, index: reference })
-        await log({ kind: 'segment-stored', session, number, key: objectKey, sha256, bytes: sealed.bytes.length, index: reference, records: { from, to }, last })
+        await log({
+          kind: 'segment-stored',
+          session,
+          number,
+          key: objectKey,
+          sha256,
+          bytes: sealed.bytes.length,
+          index: reference,
+          records: { from, to },
+          last,
+        })
         previous = sha256
         from = to
       }
       if (!close) return session
       const closing = { closed: now - 10, reason: 'terminated', recovered: false } as const
       const manifest = sealManifest(
-        { session, identity, opened, closed: closing.closed, close: closing, segments: stored, statements: statement, gaps, recovered: false },
+        {
+          session,
+          identity,
+          opened,
+          closed: closing.closed,
+          close: closing,
+          segments: stored,
+          statements: statement,
+          gaps,
+          recovered: false,
+        },
         key,
       )
       await putOnce(store, manifestKey(session), manifest.bytes)
-      await log({ kind: 'session-closed', session, manifest: { key: manifestKey(session), sha256: manifest.sha256 }, segments: stored.length })
+      await log({
+        kind: 'session-closed',
+        session,
+        manifest: { key: manifestKey(session), sha256: manifest.sha256 },
+        segments: stored.length,
+      })
       return session
     },
   }

@@ -16,7 +16,12 @@ import { verifySession } from './verify/verify-session.ts'
 export { errorCodes, warningCodes, type Finding, type FindingCode } from './verify/finding.ts'
 export type { Trust } from './verify/ledger-books.ts'
 
-export type VerifyCounts = { readonly sessions: number; readonly segments: number; readonly statements: number; readonly ledgerEntries: number }
+export type VerifyCounts = {
+  readonly sessions: number
+  readonly segments: number
+  readonly statements: number
+  readonly ledgerEntries: number
+}
 
 export type VerifyOptions = {
   /** Only these sessions, and all ledgers; otherwise every object in the store. */
@@ -30,7 +35,10 @@ export type VerifyOptions = {
  * Every finding, as soon as it is made.
  * @throws StoreUnavailable when the store does not answer; nothing that lies in the store makes it throw
  */
-export async function* verifyStore(store: Store, { sessions, trust = {}, onProgress = () => {} }: VerifyOptions = {}): AsyncGenerator<Finding> {
+export async function* verifyStore(
+  store: Store,
+  { sessions, trust = {}, onProgress = () => {} }: VerifyOptions = {},
+): AsyncGenerator<Finding> {
   const books = createLedgerBooks(store, trust)
   const counts = { sessions: 0, segments: 0, statements: 0, ledgerEntries: 0 }
   const seen = new Set<string>()

@@ -16,7 +16,7 @@ export type OnBytes = (bytes: Buffer) => void
 const readBytes = 64 * 1024
 const sharedReadBuffer = Buffer.allocUnsafeSlow(readBytes)
 
-type Handle = { readonly useUserBuffer?: (buffer: Uint8Array) => void; readStop(): number }
+type Handle = { readonly useUserBuffer?: (buffer: Uint8Array) => void; readStop(): number; reading: boolean }
 type WithHandle = { _handle: Handle | null }
 
 /**
@@ -32,6 +32,7 @@ export function adoptSocket(socket: net.Socket, onBytes: OnBytes): { readonly so
     return { socket, leftover }
   }
   handle.readStop()
+  handle.reading = false // What `net.Socket` itself notes beside `readStop`; its `resume` starts nothing otherwise.
   const leftover = drained(socket)
   ;(socket as unknown as WithHandle)._handle = null
   const options = {

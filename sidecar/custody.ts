@@ -27,7 +27,7 @@ export async function startInCustody(startup: AgentStartup & { kind: 'startup' }
   const own = settings.upstream.database ?? user
   const unknown = [...parameters.keys()].filter((name) => name.startsWith('_pq_.'))
   if (startup.protocolMinor > newestMinor || unknown.length > 0) {
-    socket.write(encodeNegotiateProtocolVersion(newestMinor, unknown))
+    socket.write(encodeNegotiateProtocolVersion(Math.min(startup.protocolMinor, newestMinor), unknown))
   }
   if (token !== null) await proveToken(startup, token)
   if (isReplication(parameters.get('replication'))) {

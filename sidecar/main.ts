@@ -3,10 +3,10 @@
  *
  * Start: lock the spool, prove the store, seal, listen. Stop: listen no more, let statements end, close the sessions, seal all.
  */
-import { once } from 'node:events'
-import { mkdirSync } from 'node:fs'
-import net, { type AddressInfo } from 'node:net'
+import { mkdirSync, type writeSync } from 'node:fs'
+import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { KnownError, messageOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { stenoVersion } from '../base/version.ts'
 import { createScramServer } from '../postgres/authentication/scram-server.ts'
@@ -15,15 +15,20 @@ import { openStore } from '../session/stores/open-store.ts'
 import { probeStore } from '../session/stores/probe.ts'
 import { createCancelRegistry } from './cancel-registry.ts'
 import { serveConnection, type ConnectionContext } from './connection.ts'
+import { listen } from './listen.ts'
 import { createMeter } from './meter.ts'
-import { startMetricsServer, type MetricsServer } from './metrics-server.ts'
+import type { MetricsServer } from './metrics-server.ts'
 import type { RecordedSession } from './recorded-session.ts'
-import { startSealing } from './sealing/sealing.ts'
+import { createSealing } from './sealing/sealing.ts'
 import type { ProxySettings } from './settings.ts'
+import { listSpoolFiles } from './spool/spool-files.ts'
 import { lockSpool } from './spool/spool-lock.ts'
 import { createSharedSpoolPosition, spoolPosition } from './spool/spool-position.ts'
 import { createSpoolWriter } from './spool/spool-writer.ts'
 import { createTurns } from './turn.ts'
+
+export { defaultSegmentLimits, type ProxySettings } from './settings.ts'
+export { defaultSpoolLimits } from './spool/spool-writer.ts'
 
 export type Proxy = {
   readonly host: string
@@ -34,19 +39,38 @@ export type Proxy = {
   stop(): Promise<void>
 }
 
+/** Where a test puts a failing disk, or its own death, in the proxy's way. */
+export type ProxySeams = { readonly spoolWrite?: typeof writeSync }
+
+/** The folder for the spool cannot be made or written. */
+export class SpoolUnusable extends KnownError {
+  readonly code = 'SPOOL_UNUSABLE'
+  readonly remedy = 'Name a folder on a local disk that steno may write to, with --spool.'
+  readonly safeToRetry = true
+}
+
 /** @throws KnownError for a store, spool or address that cannot be used */
-export async function startProxy(settings: ProxySettings, log: Log): Promise<Proxy> {
-  mkdirSync(settings.spoolFolder, { recursive: true, mode: 0o700 })
-  const lock = await lockSpool(settings.spoolFolder)
+export async function startProxy(settings: ProxySettings, log: Log, seams: ProxySeams = {}): Promise<Proxy> {
+  const lock = await claimSpool(settings.spoolFolder)
   try {
-    return await startLocked(settings, log, () => lock.release())
+    return await startLocked(settings, log, seams, () => lock.release())
   } catch (error) {
     lock.release()
     throw error
   }
 }
 
-async function startLocked(settings: ProxySettings, log: Log, unlock: () => void): Promise<Proxy> {
+async function claimSpool(folder: string): Promise<{ release(): void }> {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    return await lockSpool(folder)
+  } catch (error) {
+    if (error instanceof KnownError) throw error
+    throw new SpoolUnusable(`the spool folder ${folder} cannot be used: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams, unlock: () => void): Promise<Proxy> {
   const store = await openStore(settings.storeUrl)
   await probeStore(store)
   const key = await loadOrCreateRecorderKey(settings.spoolFolder)
@@ -58,13 +82,14 @@ async function startLocked(settings: ProxySettings, log: Log, unlock: () => void
   let sessionNumber = 0
   let stopping: 'no' | 'draining' | 'now' = 'no'
 
-  const meter = createMeter({ log, position, openSessions: () => sessions.size })
+  const meter = createMeter({ log })
   const spool = createSpoolWriter({
     folder: settings.spoolFolder,
     epoch,
     position,
     limits: settings.spoolLimits,
     filePreamble: () => Buffer.concat([...sessions.values()].map((session) => session.openRecord)),
+    write: seams.spoolWrite,
   })
   const turns = createTurns({
     spool,
@@ -79,18 +104,14 @@ async function startLocked(settings: ProxySettings, log: Log, unlock: () => void
       else log.error({ cause: state.refusal.code }, state.kind === 'waiting' ? `traffic waits: ${state.refusal.message}` : `recording failed: ${state.refusal.message}`)
     },
   })
-  const sealing = startSealing({
-    work: {
-      storeUrl: settings.storeUrl,
-      spoolFolder: settings.spoolFolder,
-      epoch,
-      position: shared,
-      limits: settings.segment,
-      stenoVersion,
-    },
+  const sealing = createSealing({
+    work: { storeUrl: settings.storeUrl, spoolFolder: settings.spoolFolder, epoch, position: shared, limits: settings.segment, stenoVersion },
+    position,
+    openSessions: () => sessions.size,
     log,
     meter,
   })
+  if (listSpoolFiles(settings.spoolFolder).length > 0) sealing.wake()
   const context: ConnectionContext = {
     settings,
     log,
@@ -101,7 +122,10 @@ async function startLocked(settings: ProxySettings, log: Log, unlock: () => void
     recorder: key.id,
     versions: { steno: stenoVersion, node: process.version },
     nextSessionNumber: () => ++sessionNumber,
-    onSession: (number, session) => void sessions.set(number, session),
+    onSession(number, session) {
+      sessions.set(number, session)
+      sealing.wake()
+    },
     onSessionClosed: (number) => void sessions.delete(number),
   }
   const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
@@ -109,15 +133,15 @@ async function startLocked(settings: ProxySettings, log: Log, unlock: () => void
     connecting.add(socket)
     void serveConnection(socket, context, { isFull }).finally(() => connecting.delete(socket))
   })
+  let address: net.AddressInfo
   let metrics: MetricsServer | null = null
   try {
-    server.listen({ ...settings.listen, backlog: 4096 })
-    await once(server, 'listening')
+    address = await listen(server, settings.listen, acceptBacklog)
     if (settings.metricsListen !== null) {
+      const [{ createMetrics }, { startMetricsServer }] = await Promise.all([import('./metrics.ts'), import('./metrics-server.ts')])
       metrics = await startMetricsServer({
         listen: settings.metricsListen,
-        contentType: meter.contentType,
-        metrics: meter.text,
+        metrics: createMetrics({ meter, position, openSessions: () => sessions.size }),
         notReady: () => (stopping !== 'no' ? 'stopping' : turns.isHeld || turns.failing !== null ? `not recording: ${turns.failing?.message ?? 'the spool refuses'}` : null),
       })
     }
@@ -153,9 +177,10 @@ async function startLocked(settings: ProxySettings, log: Log, unlock: () => void
     unlock()
   }
 
-  const { address, port } = server.address() as AddressInfo
-  return { host: address, port, metricsPort: metrics?.port ?? null, recorder: key.id, stop }
+  return { host: address.address, port: address.port, metricsPort: metrics?.port ?? null, recorder: key.id, stop }
 }
 
+/** Agents connect in bursts; the kernel cuts this to its own limit. */
+const acceptBacklog = 4096
 const closeMillisecondsMax = 6_000
 const sealingMillisecondsMax = 20_000

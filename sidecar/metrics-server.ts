@@ -1,14 +1,12 @@
 /** Serves `/metrics`, `/healthz` and `/readyz` on a port of their own; nothing else, and nothing of what agents do. */
-import { once } from 'node:events'
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { listen } from './listen.ts'
 
 export type MetricsServer = { readonly port: number; close(): void }
 
 export async function startMetricsServer(options: {
   readonly listen: { readonly host: string; readonly port: number }
-  readonly contentType: string
-  readonly metrics: () => Promise<string>
+  readonly metrics: { readonly contentType: string; text(): Promise<string> }
   /** Null when ready, else why not. */
   readonly notReady: () => string | null
 }): Promise<MetricsServer> {
@@ -20,8 +18,8 @@ export async function startMetricsServer(options: {
     if (request.method !== 'GET') return answer(405, 'text/plain', 'only GET is served here\n')
     switch (request.url) {
       case '/metrics':
-        options.metrics().then(
-          (text) => answer(200, options.contentType, text),
+        options.metrics.text().then(
+          (text) => answer(200, options.metrics.contentType, text),
           () => answer(500, 'text/plain', 'the metrics could not be collected\n'),
         )
         return
@@ -35,7 +33,6 @@ export async function startMetricsServer(options: {
         return answer(404, 'text/plain', 'try /metrics, /healthz or /readyz\n')
     }
   })
-  server.listen(options.listen.port, options.listen.host)
-  await once(server, 'listening')
-  return { port: (server.address() as AddressInfo).port, close: () => void server.close() }
+  const { port } = await listen(server, options.listen)
+  return { port, close: () => void server.close() }
 }

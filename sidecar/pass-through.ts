@@ -2,8 +2,11 @@
  * Pass-through: the agent signs in at the database itself. Its StartupMessage and the exchange that follows are relayed as they
  * came and are never recorded; steno only replaces the cancel key and takes notice when the session begins.
  *
- * The agent's side is always plain: SCRAM binds itself to the TLS connection it runs over, and there are two of them here.
+ * The agent's side is always plain: SCRAM binds itself to the TLS connection it runs over, and there are two of them here. For the
+ * same reason the offer of channel binding is taken out of the database's list of mechanisms.
  */
+import { decodeAuthenticationRequest, encodeAuthenticationSasl } from '../postgres/authentication/messages.ts'
+import { scramSha256Plus } from '../postgres/authentication/scram.ts'
 import type { ConnectionSettings } from '../postgres/connection-string.ts'
 import { frameLength, headerBytes } from '../postgres/frame-header.ts'
 import { decodeBackendKeyData, decodeErrorResponse, decodeParameterStatus, encodeBackendKeyData } from '../postgres/startup-messages.ts'
@@ -47,7 +50,7 @@ export async function startPassThrough(startup: AgentStartup & { kind: 'startup'
         case type.authentication:
           // 0 is AuthenticationOk; the rest asks the agent for an answer and cannot wait.
           if (body.length === 4 && body.readUInt32BE() === 0) kept.push(Buffer.from(frame))
-          else startup.socket.write(Buffer.from(frame))
+          else startup.socket.write(withoutChannelBinding(frame))
           break
         case type.backendKeyData: {
           const key = decodeBackendKeyData(body)
@@ -94,6 +97,16 @@ export async function startPassThrough(startup: AgentStartup & { kind: 'startup'
   } finally {
     signal.removeEventListener('abort', giveUp)
   }
+}
+
+/**
+ * AuthenticationSASL without SCRAM-SHA-256-PLUS, which a server offers over TLS: libpq takes that offer on its own plain connection
+ * for a man in the middle, and would be right. Every other message as it came.
+ */
+function withoutChannelBinding(frame: Buffer): Buffer {
+  const request = decodeAuthenticationRequest(frame.subarray(headerBytes))
+  if (request.kind !== 'sasl' || !request.mechanisms.includes(scramSha256Plus)) return Buffer.from(frame)
+  return encodeAuthenticationSasl(request.mechanisms.filter((name) => name !== scramSha256Plus))
 }
 
 /** The first host that takes a connection; what it is can be told only by signing in, which is the agent's own here. */

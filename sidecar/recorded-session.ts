@@ -11,7 +11,7 @@ import { createFrontendScanner, type FrontendSink } from '../postgres/frontend-s
 import { createRedactor } from '../postgres/redaction/redactor.ts'
 import { encodeErrorResponse } from '../postgres/startup-messages.ts'
 import type { Gap, SessionClose, SessionIdentity } from '../session/identity.ts'
-import { encodeRecord, recordFlag, recordType } from '../session/records.ts'
+import { encodeRecord, recordFlag, recordHeaderBytes, recordType } from '../session/records.ts'
 import type { Meter } from './meter.ts'
 import { adoptSocket } from './adopt-socket.ts'
 import { Peer } from './peer.ts'
@@ -51,7 +51,8 @@ export type RecordedSessionOptions = {
 type OpenGap = { from: number; frontendBytes: number; backendBytes: number; reason: string }
 
 export function startRecordedSession(options: RecordedSessionOptions): void {
-  const { identity, number, turns, meter } = options
+  // Nothing that outlives this call may hold `options`: its greeting and leftovers would stay for as long as the session.
+  const { identity, number, turns, meter, onClosed } = options
   const redactor = createRedactor({ heldBytesMax: statementBytesHeldMax })
   const frontendScanner = createFrontendScanner({ heldBytesMax: statementBytesHeldMax })
   const backendScanner = createBackendScanner({ heldBytesMax: statementBytesHeldMax })
@@ -64,6 +65,8 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   /** True once steno itself ended the session: what either side still sends is neither recorded nor forwarded. */
   let stopped = false
   let closed = false
+  /** Frames of the agent up to the last read before which nothing was under way. */
+  let framesAtRest = 0
   /** A side's first record behind a gap says that it starts on a frame boundary. */
   const resynchronise = { frontend: false, backend: false }
 
@@ -149,6 +152,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   function fromAgent(bytes: Buffer): void {
     if (stopped) return
     if (gap !== null) endGap()
+    if (frontendScanner.endsBatch && frontendScanner.expectedReady <= backendScanner.readyCount) framesAtRest = frontendScanner.frames
     try {
       frontendScanner.push(bytes, frontendSink, judgesBind)
     } catch (error) {
@@ -172,8 +176,14 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   }
 
   /** Recording goes on only where both sides are between two frames, so that a reader can cut the bytes behind the gap. */
-  const openPayload = Buffer.from(JSON.stringify(identity))
-  const openRecord = encodeRecord({ type: recordType.sessionOpen, flags: 0, session: number, time: identity.opened, payload: openPayload })
+  const openRecord = encodeRecord({
+    type: recordType.sessionOpen,
+    flags: 0,
+    session: number,
+    time: identity.opened,
+    payload: Buffer.from(JSON.stringify(identity)),
+  })
+  const openPayload = openRecord.subarray(recordHeaderBytes)
 
   function endGap(): void {
     if (gap === null || !frontendScanner.atBoundary || !backendScanner.atBoundary) return
@@ -191,7 +201,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     meter.refused(identity.session, refusal)
     const isIdle = frontendScanner.atBoundary && backendScanner.atBoundary && backendScanner.transactionStatus === idle
     const answersOwed = frontendScanner.expectedReady - backendScanner.readyCount
-    const answer = refuseUnrecorded({ batch: isIdle ? frontendBytes : null, answersOwed, refusal })
+    const answer = refuseUnrecorded({ batch: isIdle ? frontendBytes : null, answersOwed, framesOpen: frontendScanner.frames - framesAtRest, refusal })
     if (answer.kind === 'answered') {
       frontendScanner.forgive(answer.answers)
       agent.forward(answer.bytes)
@@ -230,7 +240,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     if (to === agent) finish(to)
     else to.socket.end() // The database may still be answering; it closes when it is through.
   }
-  function onClose(to: Peer, gone: SessionClose['reason']): void {
+  function onPeerClosed(to: Peer, gone: SessionClose['reason']): void {
     reason ??= frontendScanner.terminated ? 'terminated' : gone
     turns.commit()
     if (!to.closed) finish(to)
@@ -246,7 +256,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     }
     turns.gatherNote(number, recordType.sessionClose, Buffer.from(JSON.stringify(close)), null)
     turns.readEnded()
-    options.onClosed(close)
+    onClosed(close)
   }
 
   for (const [from, to, gone] of [
@@ -255,7 +265,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   ] as const) {
     from.socket.on('drain', () => to.resume('backlog'))
     from.socket.on('end', () => onEnd(to, gone))
-    from.socket.on('close', () => onClose(to, gone))
+    from.socket.on('close', () => onPeerClosed(to, gone))
     from.socket.on('error', (error) => {
       detail ??= error.message
     })

@@ -20,14 +20,18 @@ const terminate = 'X'.charCodeAt(0)
 /**
  * `batch`: the frontend bytes that were held back, or null when the session is not between two statements.
  * `answersOwed`: ReadyForQuery messages the agent waits for, those for `batch` included.
+ * `framesOpen`: frames the agent sent since nothing was under way, `batch` included: more than it holds went on to the database,
+ * which waits for the rest of them.
  */
 export function refuseUnrecorded({
   batch,
   answersOwed,
+  framesOpen,
   refusal,
 }: {
   readonly batch: Buffer | null
   readonly answersOwed: number
+  readonly framesOpen: number
   readonly refusal: SpoolRefusal
 }): RefusalAnswer {
   const isFull = ['ENOSPC', 'EDQUOT', 'SPOOL_FULL', 'SPOOL_OLD'].includes(refusal.code)
@@ -39,24 +43,27 @@ export function refuseUnrecorded({
       detail: 'Nothing of it was sent to the database.',
       hint: 'Try again once the operator of steno has made room for recordings; no statement passes unrecorded.',
     })
-  const answers = batch === null ? 0 : wholeBatches(batch)
-  if (batch === null || answers === 0 || answers !== answersOwed) return { kind: 'ended', bytes: error('FATAL') }
+  const { answers, frames } = batch === null ? { answers: 0, frames: 0 } : wholeBatches(batch)
+  if (answers === 0 || answers !== answersOwed || frames !== framesOpen) return { kind: 'ended', bytes: error('FATAL') }
   const answer = Buffer.concat([error('ERROR'), encodeReadyForQuery('I')])
   return { kind: 'answered', answers, bytes: Buffer.concat(Array.from({ length: answers }, () => answer)) }
 }
 
-/** How many ReadyForQuery `bytes` asks for; 0 unless it consists of whole batches that each end in asking for one. */
-function wholeBatches(bytes: Buffer): number {
+/** How many ReadyForQuery `bytes` asks for, and its frames; 0 unless it consists of whole batches that each end in asking for one. */
+function wholeBatches(bytes: Buffer): { readonly answers: number; readonly frames: number } {
+  const none = { answers: 0, frames: 0 }
   let answers = 0
+  let frames = 0
   let endsBatch = false
   for (let at = 0; at < bytes.length; ) {
-    if (bytes.length - at < headerBytes) return 0
+    if (bytes.length - at < headerBytes) return none
     const type = bytes[at]!
-    if (type === terminate) return 0
+    if (type === terminate) return none
     endsBatch = type === query || type === sync || type === functionCall
     if (endsBatch) answers++
+    frames++
     at += frameLength('frontend', bytes, at)
-    if (at > bytes.length) return 0
+    if (at > bytes.length) return none
   }
-  return endsBatch ? answers : 0
+  return endsBatch ? { answers, frames } : none
 }

@@ -36,4 +36,4 @@ export type SegmentLimits = {
   readonly ageMilliseconds: number
 }
 
-export const defaultSegmentLimits: SegmentLimits = { bytesMax: 4 * 1024 * 1024, ageMilliseconds: 5_000 }
+export const defaultSegmentLimits: SegmentLimits = { bytesMax: 2 * 1024 * 1024, ageMilliseconds: 5_000 }

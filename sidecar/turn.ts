@@ -136,8 +136,9 @@ export function createTurns(options: TurnOptions) {
     scheduled = false
     endOpenRecord()
     if (retryTimer !== null) return // The retry commits; sooner would only ask the full disk again.
+    const isEmpty = turn.length === 0 && waiting.length === 0
     if (commitAll()) {
-      works()
+      if (!isEmpty) works() // Without a write nothing is known.
       return
     }
     if (failing !== null) {

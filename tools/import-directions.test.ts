@@ -84,6 +84,7 @@ for (const [file, source, because] of forbidden) {
 }
 
 const permitted: [file: string, source: string][] = [
+  ['base/version.ts', "import manifest from '../package.json' with { type: 'json' }"],
   ['cli/proxy.ts', "const { main } = await import('../sidecar/main.ts')"],
   ['cli/show.ts', "import { rows } from '../postgres/values/text.ts'\nimport type { Segment } from '../session/segment.ts'"],
   ['session/stores/s3.ts', "import { request } from 'node:https'"],

@@ -25,7 +25,7 @@ export type Measure = {
   take(contestant: ContestantName, context: MeasureContext): Promise<MeasureResult[]>
 }
 
-/** The contestants that the issue at hand is about: what holds for custody holds for pass-through, which does less. */
+/** The forms whose memory is measured: pass-through does less than custody, and holds no more. */
 export const measuredForms: readonly ContestantName[] = ['steno-custody', 'steno-custody-tls']
 
 const startedBefore = new Set<ContestantName>()

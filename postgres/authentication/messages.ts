@@ -80,6 +80,7 @@ export function decodeSaslInitialResponse(body: Buffer): { readonly mechanism: s
   if (end < 0 || body.length < end + 5) throw new BadStartup('the SASL initial response is too short')
   const data = body.subarray(end + 5)
   const length = body.readInt32BE(end + 1)
-  if (length !== data.length && !(length === -1 && data.length === 0)) throw new BadStartup('the SASL initial response does not have the length it claims')
+  if (length !== data.length && !(length === -1 && data.length === 0))
+    throw new BadStartup('the SASL initial response does not have the length it claims')
   return { mechanism: body.toString('latin1', 0, end), data: Buffer.from(data) }
 }

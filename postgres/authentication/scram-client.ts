@@ -16,7 +16,10 @@ const nonceCharactersMax = 1024
 const saltBytesMax = 1024
 
 /** `bound`: over TLS with the certificate's hash. `unused`: we could, but the server does not offer it. `impossible`: we cannot. */
-export type ChannelBinding = { readonly kind: 'bound'; readonly certificateHash: Buffer } | { readonly kind: 'unused' } | { readonly kind: 'impossible' }
+export type ChannelBinding =
+  | { readonly kind: 'bound'; readonly certificateHash: Buffer }
+  | { readonly kind: 'unused' }
+  | { readonly kind: 'impossible' }
 
 const cache = createKeyCache()
 
@@ -44,15 +47,22 @@ export function createScramClient({
       if (challenge.startsWith('m=')) throw new ScramFailed('the server demands a SCRAM extension that does not exist')
       const { values } = readAttributes(challenge, 'rsi', "the server's SCRAM challenge")
       const [serverNonce, saltText, iterationsText] = values as [string, string, string]
-      if (!serverNonce.startsWith(nonce) || serverNonce.length <= nonce.length || serverNonce.length > nonceCharactersMax || !/^[\x21-\x7e]+$/.test(serverNonce)) {
+      if (
+        !serverNonce.startsWith(nonce) ||
+        serverNonce.length <= nonce.length ||
+        serverNonce.length > nonceCharactersMax ||
+        !/^[\x21-\x7e]+$/.test(serverNonce)
+      ) {
         throw new ScramFailed('the server answered another SCRAM exchange: its nonce does not continue ours')
       }
       const salt = readBase64(saltText, "the server's SCRAM salt")
       if (salt.length > saltBytesMax) throw new ScramFailed("the server's SCRAM salt is too long")
       if (!/^[1-9]\d{0,9}$/.test(iterationsText)) throw new ScramFailed("the server's SCRAM iteration count is not a number")
       const iterations = Number(iterationsText)
-      if (iterations > iterationsMax) throw new ScramFailed(`the server asks for ${iterations} SCRAM iterations, more than the ${iterationsMax} that are allowed`)
-      const binding = channelBinding.kind === 'bound' ? Buffer.concat([Buffer.from(header), channelBinding.certificateHash]) : Buffer.from(header)
+      if (iterations > iterationsMax)
+        throw new ScramFailed(`the server asks for ${iterations} SCRAM iterations, more than the ${iterationsMax} that are allowed`)
+      const binding =
+        channelBinding.kind === 'bound' ? Buffer.concat([Buffer.from(header), channelBinding.certificateHash]) : Buffer.from(header)
       const finalBare = `c=${binding.toString('base64')},r=${serverNonce}`
       const authMessage = `${firstBare},${challenge},${finalBare}`
       const { clientKey, storedKey, serverKey } = await cache.keysOf(password, salt, iterations)
@@ -67,7 +77,8 @@ export function createScramClient({
       if (text.startsWith('e=')) throw new ScramFailed(`the server ended the SCRAM exchange: ${text.slice(2, 60).replace(/[^a-z-]/g, '?')}`)
       const { values } = readAttributes(text, 'v', "the server's last SCRAM message")
       const signature = readBase64(values[0]!, "the server's SCRAM signature")
-      if (signature.length !== digestBytes || !timingSafeEqual(signature, expected)) throw new ScramFailed('the server does not know the password: its SCRAM signature is wrong')
+      if (signature.length !== digestBytes || !timingSafeEqual(signature, expected))
+        throw new ScramFailed('the server does not know the password: its SCRAM signature is wrong')
     },
   }
 }

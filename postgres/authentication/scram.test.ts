@@ -34,8 +34,22 @@ test('the right token is let in, whatever it is made of', async () => {
   for (const token of ['secret', 'пароль', 'a\u00adb', '\u0627x', 'I\u00aaX', '😀', 'tab\there']) await exchange(token, token)
 })
 
+test('a client that could bind to a channel, and one with an authorization identity, are taken', async () => {
+  const server = createScramServer({ secret: new Secret('token') })
+  const client = createScramClient({ password: new Secret('token'), channelBinding: { kind: 'unused' } })
+  const open = server.start()
+  client.verify(open.verify(await client.final(open.challenge(client.first()))))
+  server.start().challenge(Buffer.from('n,a=someone,n=anyone,r=abc'))
+  const bound = createScramClient({ password: new Secret('token'), channelBinding: { kind: 'bound', certificateHash: Buffer.alloc(32) } })
+  assert.equal(bound.mechanism, 'SCRAM-SHA-256-PLUS')
+  assert.throws(() => server.start().challenge(bound.first()), ScramFailed)
+})
+
 test('a wrong token is refused as PostgreSQL refuses a wrong password', async () => {
-  await assert.rejects(exchange('secret', 'Secret'), (error) => error instanceof TokenRefused && error.sqlState === '28P01' && !error.message.includes('ecret'))
+  await assert.rejects(
+    exchange('secret', 'Secret'),
+    (error) => error instanceof TokenRefused && error.sqlState === '28P01' && !error.message.includes('ecret'),
+  )
 })
 
 test('passwords are prepared as PostgreSQL prepares them', () => {
@@ -54,7 +68,20 @@ test('passwords are prepared as PostgreSQL prepares them', () => {
 
 test('a bent message from the server is refused before anything is proven', async () => {
   const nonce = 'fixed'
-  const bad = ['', 'r=fixed,s=AAAA,i=4096', 'r=other1,s=AAAA,i=4096', 'r=fixed1,s=,i=4096', 'r=fixed1,s=A,i=4096', 'r=fixed1,s=AAAA,i=0', 'r=fixed1,s=AAAA,i=-1', 'r=fixed1,s=AAAA,i=1e3', 'r=fixed1,s=AAAA,i=10000000', 'm=x,r=fixed1,s=AAAA,i=1', 's=AAAA,r=fixed1,i=1', `r=fixed1,s=${'A'.repeat(2000)},i=1`]
+  const bad = [
+    '',
+    'r=fixed,s=AAAA,i=4096',
+    'r=other1,s=AAAA,i=4096',
+    'r=fixed1,s=,i=4096',
+    'r=fixed1,s=A,i=4096',
+    'r=fixed1,s=AAAA,i=0',
+    'r=fixed1,s=AAAA,i=-1',
+    'r=fixed1,s=AAAA,i=1e3',
+    'r=fixed1,s=AAAA,i=10000000',
+    'm=x,r=fixed1,s=AAAA,i=1',
+    's=AAAA,r=fixed1,i=1',
+    `r=fixed1,s=${'A'.repeat(2000)},i=1`,
+  ]
   for (const challenge of bad) {
     const client = createScramClient({ password: new Secret('x'), channelBinding: { kind: 'impossible' }, nonce })
     client.first()
@@ -82,19 +109,23 @@ test('a server that does not know the password is found out', async () => {
 test('no bytes from an agent do anything but be refused', async () => {
   const server = createScramServer({ secret: new Secret('token') })
   fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 60 }), fc.constantFrom('', 'n,,n=,r=abc', 'y,,', 'c=biws,r=', 'p=tls-server-end-point,,n=,r=a'), (tail, head) => {
-      const bytes = Buffer.concat([Buffer.from(head), tail])
-      for (const step of ['challenge', 'verify'] as const) {
-        const open = server.start()
-        if (step === 'verify') open.challenge(Buffer.from('n,,n=,r=abc'))
-        try {
-          open[step](bytes)
-          assert.equal(step, 'challenge', 'nothing random is a proof')
-        } catch (error) {
-          assert.ok(error instanceof KnownError, String(error))
+    fc.property(
+      fc.uint8Array({ maxLength: 60 }),
+      fc.constantFrom('', 'n,,n=,r=abc', 'y,,', 'c=biws,r=', 'p=tls-server-end-point,,n=,r=a'),
+      (tail, head) => {
+        const bytes = Buffer.concat([Buffer.from(head), tail])
+        for (const step of ['challenge', 'verify'] as const) {
+          const open = server.start()
+          if (step === 'verify') open.challenge(Buffer.from('n,,n=,r=abc'))
+          try {
+            open[step](bytes)
+            assert.equal(step, 'challenge', 'nothing random is a proof')
+          } catch (error) {
+            assert.ok(error instanceof KnownError, String(error))
+          }
         }
-      }
-    }),
+      },
+    ),
     { numRuns: 1000 },
   )
 })
@@ -125,8 +156,18 @@ test('the MD5 answer is the documented one', () => {
 })
 
 test('a password file is read as libpq reads it', () => {
-  const file = ['# comment', 'h:5432:db:me:first', '*:5432:*:other:a\\:b\\\\c', 'h\\:x:1:d:u:esc', '\\:\\:1:1:d:u:six', '::2:1:d:u:bare', 'h:*:*:*:last:ignored', ''].join('\r\n')
-  const find = (host: string, port: number, database: string, user: string) => findPassword(file, { host, port, database, user })?.reveal() ?? null
+  const file = [
+    '# comment',
+    'h:5432:db:me:first',
+    '*:5432:*:other:a\\:b\\\\c',
+    'h\\:x:1:d:u:esc',
+    '\\:\\:1:1:d:u:six',
+    '::2:1:d:u:bare',
+    'h:*:*:*:last:ignored',
+    '',
+  ].join('\r\n')
+  const find = (host: string, port: number, database: string, user: string) =>
+    findPassword(file, { host, port, database, user })?.reveal() ?? null
   assert.equal(find('h', 5432, 'db', 'me'), 'first')
   assert.equal(find('x', 5432, 'y', 'other'), 'a:b\\c')
   assert.equal(find('h:x', 1, 'd', 'u'), 'esc')

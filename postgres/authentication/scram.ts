@@ -4,8 +4,9 @@
  * Source: RFC 5802, RFC 7677, and PostgreSQL's src/common/scram-common.c for what happens to a password that SASLprep rejects.
  */
 import { createHash, createHmac, pbkdf2, randomBytes } from 'node:crypto'
+import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
-import saslprep from '@mongodb-js/saslprep'
+import type saslprepFunction from '@mongodb-js/saslprep'
 import { KnownError } from '../../base/errors.ts'
 import type { Secret } from './secret.ts'
 
@@ -23,6 +24,8 @@ export class ScramFailed extends KnownError {
 /** As PostgreSQL does it: ASCII as it is, the rest prepared, and what cannot be prepared as it is. */
 export function preparePassword(password: string): string {
   if (/^[\x00-\x7f]*$/.test(password)) return password
+  // Its tables take 4 MB: loaded when the first such password comes.
+  const saslprep = createRequire(import.meta.url)('@mongodb-js/saslprep') as typeof saslprepFunction
   try {
     return saslprep(password) || password
   } catch {
@@ -88,9 +91,10 @@ export function xor(left: Buffer, right: Buffer): Buffer {
  */
 export function readAttributes(text: string, names: string, what: string): { readonly values: string[]; readonly extensions: string[] } {
   const pieces = text.split(',')
-  const values = [...names].map((name, index) => {
+  const values = names.split('').map((name, index) => {
     const piece = pieces[index]
-    if (piece === undefined || !piece.startsWith(`${name}=`)) throw new ScramFailed(`${what} does not hold the attribute "${name}" in its place`)
+    if (piece === undefined || !piece.startsWith(`${name}=`))
+      throw new ScramFailed(`${what} does not hold the attribute "${name}" in its place`)
     return piece.slice(2)
   })
   return { values, extensions: pieces.slice(names.length) }

@@ -13,7 +13,7 @@ import { characterBoundary, decodeText, type TextEncoding } from './text-encodin
 export type Body = { readonly bytes: Buffer; readonly start: number; readonly end: number; readonly wholeBytes: number }
 
 /** Names of statements and portals are cut here; PostgreSQL itself cuts identifiers at 63 bytes but not these names. */
-const nameBytesMax = 1024
+export const nameBytesMax = 1024
 
 export type SqlText = {
   readonly sql: string
@@ -42,7 +42,8 @@ export type ValueLimits = { readonly parameterBytesMax: number; readonly paramet
 /** At most `charactersMax` of the text between `start` and `end`, whose whole length is `sqlBytes`. */
 function sqlText(encoding: TextEncoding, bytes: Buffer, start: number, end: number, sqlBytes: number, charactersMax: number): SqlText {
   // A character takes at most 4 bytes, so more need not be read.
-  const readable = characterBoundary(encoding, bytes, start, Math.min(end, start + charactersMax * 4))
+  let readable = Math.min(end, start + charactersMax * 4)
+  if (readable - start < sqlBytes) readable = characterBoundary(encoding, bytes, start, readable)
   let sql = decodeText(encoding, bytes, start, readable)
   const tooLong = sql.length > charactersMax
   // The copy frees the long text, of which a slice would keep all.
@@ -142,21 +143,30 @@ function values(encoding: TextEncoding, reader: BodyReader, { parameterBytesMax,
     // One code holds for all; a missing one is text.
     const formatAt = formats + 2 * (formatCount === 1 ? 0 : index)
     const isBinary = (formatCount === 1 || index < formatCount) && formatAt + 1 < end && bytes[formatAt + 1] === 1
-    const format = isBinary ? 'binary' : 'text'
     const start = reader.at
     if (length > reader.left) reader.short = true
     if (length > 0) reader.at = Math.min(end, start + length)
     if (parameters.length >= parametersMax) continue
-    if (length < 0) {
-      parameters.push({ typeOid: 0, format, bytes: null, value: null })
-      continue
-    }
-    let kept = Math.min(start + length, start + parameterBytesMax, end)
-    if (!isBinary && kept < start + length) kept = characterBoundary(encoding, bytes, start, kept)
-    const value = isBinary ? bytes.toString('base64', start, kept) : decodeText(encoding, bytes, start, kept)
-    const parameter: BoundParameter = { typeOid: 0, format, bytes: length, value }
-    if (kept < start + length) parameter.truncated = true
-    parameters.push(parameter)
+    parameters.push(boundParameter(encoding, isBinary, length, bytes, start, Math.min(start + parameterBytesMax, end)))
   }
   return parameters
+}
+
+/** A value of `length` bytes (negative for NULL) that starts at `start`, of which those before `keptEnd` are kept. */
+export function boundParameter(
+  encoding: TextEncoding,
+  isBinary: boolean,
+  length: number,
+  bytes: Buffer,
+  start: number,
+  keptEnd: number,
+): BoundParameter {
+  const format = isBinary ? 'binary' : 'text'
+  if (length < 0) return { typeOid: 0, format, bytes: null, value: null }
+  let kept = Math.min(start + length, keptEnd)
+  if (!isBinary && kept < start + length) kept = characterBoundary(encoding, bytes, start, kept)
+  const value = isBinary ? bytes.toString('base64', start, kept) : decodeText(encoding, bytes, start, kept)
+  const parameter: BoundParameter = { typeOid: 0, format, bytes: length, value }
+  if (kept < start + length) parameter.truncated = true
+  return parameter
 }

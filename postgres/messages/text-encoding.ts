@@ -22,10 +22,14 @@ export function decodeText(encoding: TextEncoding, bytes: Buffer, start: number,
   return isUtf8(bytes.subarray(start, end)) ? bytes.toString('utf8', start, end) : bytes.toString('latin1', start, end)
 }
 
-/** The longest end at most `end` that splits no UTF-8 character; `end` itself where the text is not UTF-8. */
+/** Where to cut a text that goes on behind `end`, so that no UTF-8 character is split; `end` itself where the text is not UTF-8. */
 export function characterBoundary(encoding: TextEncoding, bytes: Buffer, start: number, end: number): number {
-  if (encoding === 'latin1' || end >= bytes.length) return end
-  let at = end
-  while (at > start && end - at < 4 && (bytes[at]! & 0xc0) === 0x80) at--
-  return (bytes[at]! & 0xc0) === 0x80 ? end : at
+  if (encoding === 'latin1') return end
+  for (let at = end - 1; at >= start && at >= end - 4; at--) {
+    const byte = bytes[at]!
+    if ((byte & 0xc0) === 0x80) continue // A continuation byte: the character began before it.
+    const length = byte < 0xc0 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4
+    return at + length > end ? at : end
+  }
+  return end
 }

@@ -38,7 +38,13 @@ export const frontend = {
   raw: (type: string, body: Buffer = Buffer.alloc(0)) => frame(type, body),
   query: (sql: string) => frame('Q', sql),
   parse: (sql: string, name = '', types: readonly number[] = []) => frame('P', name, sql, int16(types.length), int32(...types)),
-  bind({ portal = '', statement = '', formats = [], values = [], resultFormats = [] }: {
+  bind({
+    portal = '',
+    statement = '',
+    formats = [],
+    values = [],
+    resultFormats = [],
+  }: {
     portal?: string
     statement?: string
     formats?: readonly number[]
@@ -78,7 +84,15 @@ export const backend = {
     frame(
       'T',
       int16(columns.length),
-      ...columns.flatMap(({ name, typeOid = 25, format = 0 }) => [name, int32(0), int16(0), int32(typeOid), int16(-1), int32(-1), int16(format)]),
+      ...columns.flatMap(({ name, typeOid = 25, format = 0 }) => [
+        name,
+        int32(0),
+        int16(0),
+        int32(typeOid),
+        int16(-1),
+        int32(-1),
+        int16(format),
+      ]),
     ),
   row: (values: readonly Value[]) => frame('D', int16(values.length), sized(values)),
   complete: (tag: string) => frame('C', tag),

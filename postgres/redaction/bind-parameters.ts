@@ -102,14 +102,16 @@ export function createBindFiller() {
     fill(bytes: Buffer, start: number): void {
       let at = start
       while (at < bytes.length) {
-        while (wantedBytes === 0) advance()
+        if (wantedBytes === 0) {
+          advance()
+          continue
+        }
         const end = Math.min(bytes.length, at + wantedBytes)
         if (part === 'value') bytes.fill(0x2a, at, end)
         else if (part === 'formats') bytes.fill(0, at, end)
         else if (part !== 'rest') for (let index = at; index < end; index++) number = (number << 8) | bytes[index]!
         wantedBytes -= end - at
         at = end
-        if (wantedBytes === 0) advance()
       }
     },
   }

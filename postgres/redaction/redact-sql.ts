@@ -28,8 +28,9 @@ export function redactSql(sql: string): string {
 
 /** The redacted text, or undefined when no statement is credential-bearing. */
 export function redactText(text: string, context: RedactionContext): string | undefined {
-  const { doubtAt, isSplitSafe } = inspect(text)
   const carries = (part: string): boolean => mayCarryCredential(part) || executesMarked(part, context)
+  if (!carries(text)) return undefined
+  const { doubtAt, isSplitSafe } = inspect(text)
   const ends = isSplitSafe ? splitStatements(text).map(({ end }) => end) : []
   if (ends.at(-1) !== text.length) ends.push(text.length)
   let out = ''
@@ -46,7 +47,6 @@ export function redactText(text: string, context: RedactionContext): string | un
   }
   if (redacted) return out
   // What triggered reaches over the end of a statement.
-  if (!carries(text)) return undefined
   markPrepared(text, context)
   return rewriteStatement(text, doubtAt, context.remembered)
 }
@@ -96,8 +96,9 @@ function isDoubtful({ kind, start, end, text }: SqlLexer): boolean {
   if (kind !== 'string' && kind !== 'escapeString') return false
   const token = text.slice(start, end)
   if (!token.includes('\\')) return false
-  // In some client encodings the second byte of a character may be a backslash.
-  if (kind === 'escapeString') return /[\x80-\uffff]\\/.test(token)
+  // In some client encodings the second byte of a character may be a backslash; and a part on a further line reads backslashes
+  // as escapes although it looks like a plain string.
+  if (kind === 'escapeString') return /[\x80-\uffff]\\/.test(token) || (token.includes("\\'") && /[\n\r]/.test(token))
   const other = new SqlLexer(text, { standardConformingStrings: false })
   other.end = start
   other.next()

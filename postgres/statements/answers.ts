@@ -4,16 +4,42 @@
  * An answer that does not fit the head ends what stands before the entry that it fits; one that fits none is kept as a statement
  * of its own (`stray.ts`). So no order of messages is an error here, and every ReadyForQuery finds back to the requests.
  */
-import { decodeNotification, decodeParameterDescription, decodeParameterStatus, decodeRowDescription, decodeTag } from '../messages/backend.ts'
+import {
+  decodeNotification,
+  decodeParameterDescription,
+  decodeParameterStatus,
+  decodeRowDescription,
+  decodeTag,
+} from '../messages/backend.ts'
 import { decodeErrorFields } from '../messages/error-fields.ts'
 import { textEncodingOf } from '../messages/text-encoding.ts'
-import { abandon, abandonOne, abandonQuery, beginExecution, beginFunction, beginNext, end, takeNotice, type Conversation } from './conversation.ts'
+import {
+  abandon,
+  abandonOne,
+  abandonQuery,
+  beginExecution,
+  beginFunction,
+  beginNext,
+  end,
+  takeNotice,
+  type Conversation,
+} from './conversation.ts'
 import { beginCopy, copyFromServer, passDoubtOn } from './copy.ts'
-import { expectsReady, isSilent, takes, type DescribeEntry, type Entry, type ExecuteEntry, type FunctionEntry, type QueryEntry, type SyncEntry } from './entries.ts'
+import {
+  expectsReady,
+  isSilent,
+  takes,
+  type DescribeEntry,
+  type Entry,
+  type ExecuteEntry,
+  type FunctionEntry,
+  type QueryEntry,
+  type SyncEntry,
+} from './entries.ts'
 import { fail } from './failures.ts'
 import type { OpenStatement } from './open-statement.ts'
+import { applyCommand } from './naming-commands.ts'
 import { createPreview } from './preview.ts'
-import { readSqlCommand } from './sql-commands.ts'
 import { strayEntry } from './stray.ts'
 
 type Executing = QueryEntry | ExecuteEntry
@@ -109,7 +135,15 @@ function orStray(conversation: Conversation, type: number): QueryEntry | null {
   }
 }
 
-function take(conversation: Conversation, entry: Entry, type: number, bytes: Buffer, start: number, stop: number, frameBytes: number): void {
+function take(
+  conversation: Conversation,
+  entry: Entry,
+  type: number,
+  bytes: Buffer,
+  start: number,
+  stop: number,
+  frameBytes: number,
+): void {
   switch (entry.kind) {
     case 'query':
     case 'execute':
@@ -188,7 +222,15 @@ function opened(conversation: Conversation, entry: Executing): OpenStatement {
   return open
 }
 
-function takeResult(conversation: Conversation, entry: Executing, type: number, bytes: Buffer, start: number, stop: number, frameBytes: number): void {
+function takeResult(
+  conversation: Conversation,
+  entry: Executing,
+  type: number,
+  bytes: Buffer,
+  start: number,
+  stop: number,
+  frameBytes: number,
+): void {
   const open = opened(conversation, entry)
   switch (type) {
     case 0x44: // DataRow
@@ -239,28 +281,6 @@ function complete(conversation: Conversation, entry: Executing, open: OpenStatem
   }
   applyCommand(conversation, open)
   end(conversation, open, 'completed')
-}
-
-/** The tags of commands that change what names mean. */
-const namingTag = /^(?:PREPARE$|DEALLOCATE|DISCARD ALL|DECLARE CURSOR|CLOSE CURSOR)/
-
-function applyCommand(conversation: Conversation, open: OpenStatement): void {
-  const { tag } = open
-  // Looked at by its first letter, because this runs for every statement.
-  if (tag === null || !(tag.startsWith('D') || tag.startsWith('P') || tag.startsWith('C')) || !namingTag.test(tag)) return
-  const command = readSqlCommand(open.sql, conversation.settings.standardConformingStrings)
-  if (command === null) return
-  conversation.names.apply(command, {
-    name: '',
-    sql: open.sql,
-    sqlBytes: open.sqlBytes,
-    sqlTruncated: open.sqlTruncated,
-    parameterTypes: [],
-    columns: undefined,
-    origin: { time: open.started, place: open.first, redacted: open.redacted, segment: -1 },
-    counted: true,
-    uncertain: false,
-  })
 }
 
 function suspend(conversation: Conversation, entry: Executing, open: OpenStatement): void {

@@ -21,8 +21,8 @@ export function createBoundedMap<Value>({
 }: {
   readonly entriesMax: number
   readonly weightMax: number
-  weigh(value: Value): number
-  onForgotten(value: Value): void
+  readonly weigh: (value: Value) => number
+  readonly onForgotten: (value: Value) => void
 }): BoundedMap<Value> {
   const map = new Map<string, Value>()
   let weight = 0

@@ -6,7 +6,16 @@
 import { splitStatements } from '../sql-statements.ts'
 import type { ErrorFields, Place, StatementKind, StatementOutcome, StatementSummary } from '../statement.ts'
 import { withResultFormats, type Notification } from '../messages/backend.ts'
-import { isSilent, type Entry, type ExecuteEntry, type FunctionEntry, type Origin, type Portal, type Prepared, type QueryEntry } from './entries.ts'
+import {
+  isSilent,
+  type Entry,
+  type ExecuteEntry,
+  type FunctionEntry,
+  type Origin,
+  type Portal,
+  type Prepared,
+  type QueryEntry,
+} from './entries.ts'
 import { ExpectedQueue } from './expected-queue.ts'
 import { createSessionNames, type SessionNames, type SessionSettings } from './names.ts'
 import { limitText, summarise, withTypes, type OpenStatement } from './open-statement.ts'
@@ -43,7 +52,12 @@ export type Limits = {
 export type Skipping = {
   readonly preview: Preview
   /** Waits for the Execute that it belongs to; null when it found it or never had one. */
-  blamed: { readonly open: OpenStatement; readonly prepared: Prepared | null; readonly portal: Portal | null; readonly error: ErrorFields } | null
+  blamed: {
+    readonly open: OpenStatement
+    readonly prepared: Prepared | null
+    readonly portal: Portal | null
+    readonly error: ErrorFields
+  } | null
 }
 
 export type Conversation = {
@@ -164,7 +178,12 @@ export function beginExecution(conversation: Conversation, entry: ExecuteEntry, 
   if (portal === undefined) {
     const cursor = names.cursor(entry.portal)
     const sql = cursor?.sql ?? names.unknownText()
-    const open = begin(conversation, 'execute', { sql, sqlBytes: cursor === undefined ? 0 : Buffer.byteLength(sql), truncated: false }, entry.origin)
+    const open = begin(
+      conversation,
+      'execute',
+      { sql, sqlBytes: cursor === undefined ? 0 : Buffer.byteLength(sql), truncated: false },
+      entry.origin,
+    )
     open.portal = entry.portal
     return open
   }
@@ -177,7 +196,12 @@ export function beginExecution(conversation: Conversation, entry: ExecuteEntry, 
     origin = prepared.origin
     prepared.counted = true
   }
-  const open = begin(conversation, 'execute', { sql, sqlBytes: prepared?.sqlBytes ?? 0, truncated: prepared?.sqlTruncated ?? false }, origin)
+  const open = begin(
+    conversation,
+    'execute',
+    { sql, sqlBytes: prepared?.sqlBytes ?? 0, truncated: prepared?.sqlTruncated ?? false },
+    origin,
+  )
   open.redacted = portal.origin.redacted || (prepared?.origin.redacted ?? false)
   open.statementName = portal.statementName
   open.portal = portal.name
@@ -191,7 +215,8 @@ export function beginExecution(conversation: Conversation, entry: ExecuteEntry, 
 export function beginNext(conversation: Conversation, entry: QueryEntry): OpenStatement {
   const pieces = piecesOf(conversation, entry)
   const piece = pieces[entry.begun++]
-  if (piece === undefined) return begin(conversation, 'query', { sql: entry.text, sqlBytes: entry.textBytes, truncated: entry.truncated }, entry.origin)
+  if (piece === undefined)
+    return begin(conversation, 'query', { sql: entry.text, sqlBytes: entry.textBytes, truncated: entry.truncated }, entry.origin)
   const isLast = entry.begun === pieces.length
   const isAll = pieces.length === 1 && piece.text.length === entry.text.length
   let sqlBytes = isAll ? entry.textBytes : Buffer.byteLength(piece.text)
@@ -221,6 +246,7 @@ export function abandonOne(conversation: Conversation, entry: Entry, preview: Pr
   switch (entry.kind) {
     case 'execute': {
       const portal = preview.portal(entry.portal)
+      if (portal !== undefined && preview.wasExecuted(portal)) return
       // A skipped fetch of a portal that was fetched in part is no statement of its own.
       if (outcome === 'skipped' && entry.open === null && portal?.open) return
       const open = entry.open ?? portal?.open ?? beginExecution(conversation, entry, portal)

@@ -55,9 +55,17 @@ const prepared = [b.parseComplete, b.bindComplete, b.noData]
 
 for (const early of [true, false]) {
   test(`in COPY by the extended protocol the first Sync brings no ReadyForQuery; data sent ${early ? 'ahead of' : 'behind'} CopyInResponse`, () => {
-    const data: Step[] = [['client', f.copyData('a\n'), f.copyData('b\n')], ['client', f.copyDone, f.sync]]
+    const data: Step[] = [
+      ['client', f.copyData('a\n'), f.copyData('b\n')],
+      ['client', f.copyDone, f.sync],
+    ]
     const response: Step[] = [['server', ...prepared, b.copyIn]]
-    const steps: Step[] = [['client', ...libpq], ...(early ? [...data, ...response] : [...response, ...data]), ['server', b.complete('COPY 2'), b.ready()], ...after]
+    const steps: Step[] = [
+      ['client', ...libpq],
+      ...(early ? [...data, ...response] : [...response, ...data]),
+      ['server', b.complete('COPY 2'), b.ready()],
+      ...after,
+    ]
     const tracked = track(steps)
     assert.deepEqual(lines(tracked), ['1 execute completed [COPY 2]: copy t from stdin', nine(2)])
     assert.deepEqual(tracked.statements[0]!.copy, { direction: 'in', messages: 2, bytes: 4 })
@@ -68,7 +76,12 @@ for (const early of [true, false]) {
 test('sizes alone are counted when nobody wants the data', () => {
   const statements: unknown[] = []
   track(
-    [['client', ...libpq, f.copyData('a\n')], ['server', ...prepared, b.copyIn], ['client', f.copyData('b\n'), f.copyDone, f.sync], ['server', b.complete('COPY 2'), b.ready()]],
+    [
+      ['client', ...libpq, f.copyData('a\n')],
+      ['server', ...prepared, b.copyIn],
+      ['client', f.copyData('b\n'), f.copyDone, f.sync],
+      ['server', b.complete('COPY 2'), b.ready()],
+    ],
     { onCopyData: undefined as never, onStatement: ({ copy }) => statements.push(copy) },
   )
   assert.deepEqual(statements, [{ direction: 'in', messages: 2, bytes: 4 }])
@@ -138,7 +151,12 @@ test('a COPY that never starts leaves the data that was sent for it to nobody', 
     ['server', b.error('42P01'), b.ready()],
     ...after,
   ])
-  assert.deepEqual(lines(tracked), ['1 execute failed 42P01: copy t from stdin', nine(2), '3 query failed 42P01: copy t from stdin', nine(4)])
+  assert.deepEqual(lines(tracked), [
+    '1 execute failed 42P01: copy t from stdin',
+    nine(2),
+    '3 query failed 42P01: copy t from stdin',
+    nine(4),
+  ])
 })
 
 test('COPY both counts both directions', () => {
@@ -154,3 +172,33 @@ test('COPY both counts both directions', () => {
   assert.deepEqual(tracked.statements[0]!.copy, { direction: 'both', messages: 3, bytes: 5 })
   assert.deepEqual(lines(tracked)[1], nine(2))
 })
+
+// Goal: what was pipelined behind a failed COPY is told apart whichever Syncs were answered. Method: ends that a stale Sync would take.
+for (const answered of [0, 1]) {
+  const failing: Step[] = [
+    ['client', ...libpq],
+    ['server', ...prepared, b.copyIn],
+    ['client', f.copyData('a\n'), f.copyDone, f.sync],
+  ]
+  const error = [b.error('22P04'), ...(answered === 1 ? [b.ready()] : []), b.ready()]
+  test(`a query pipelined behind a COPY that fails has its own end; ${answered} Syncs answered besides the last`, () => {
+    const completed = track([...failing, ['client', f.query('select 10')], ['server', ...error, b.complete('SELECT 1'), b.ready()]])
+    assert.deepEqual(lines(completed)[1], '2 query completed [SELECT 1]: select 10')
+    const failed = track([...failing, ['client', f.query('select 10')], ['server', ...error, b.error('22012'), b.ready()]])
+    assert.deepEqual(lines(failed)[1], '2 query failed 22012: select 10')
+  })
+  test(`an error at the Sync of what was pipelined behind a COPY that fails is seen; ${answered} Syncs answered besides the last`, () => {
+    const insert = [f.parse('insert into d'), f.bind(), f.execute(), f.sync]
+    const { statements, sessionErrors } = track([
+      ...failing,
+      ['client', ...insert, ...insert],
+      ['server', ...error, b.parseComplete, b.bindComplete, b.complete('INSERT 0 1'), b.error('23503'), b.ready()],
+      ['server', b.parseComplete, b.bindComplete, b.complete('INSERT 0 1'), b.error('23503'), b.ready()],
+    ])
+    assert.deepEqual(
+      statements.map(({ kind, outcome }) => `${kind} ${outcome}`),
+      ['execute failed', 'execute completed', 'protocol failed', 'execute completed', 'protocol failed'],
+    )
+    assert.deepEqual(sessionErrors, [])
+  })
+}

@@ -76,7 +76,13 @@ export function copyEndFromClient(conversation: Conversation): void {
 }
 
 /** CopyData from the server. */
-export function copyFromServer(conversation: Conversation, open: OpenStatement, data: Buffer, wholeBytes: number, frameBytes: number): void {
+export function copyFromServer(
+  conversation: Conversation,
+  open: OpenStatement,
+  data: Buffer,
+  wholeBytes: number,
+  frameBytes: number,
+): void {
   open.copy ??= { direction: 'out', messages: 0, bytes: 0 }
   open.copy.messages++
   open.copy.bytes += wholeBytes

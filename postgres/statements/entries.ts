@@ -44,7 +44,12 @@ export type Portal = {
 
 export type ParseEntry = { readonly kind: 'parse'; readonly prepared: Prepared }
 export type BindEntry = { readonly kind: 'bind'; readonly portal: Portal }
-export type DescribeEntry = { readonly kind: 'describe'; readonly target: 'statement' | 'portal'; readonly name: string; readonly origin: Origin }
+export type DescribeEntry = {
+  readonly kind: 'describe'
+  readonly target: 'statement' | 'portal'
+  readonly name: string
+  readonly origin: Origin
+}
 export type CloseEntry = { readonly kind: 'close'; readonly target: 'statement' | 'portal'; readonly name: string; readonly origin: Origin }
 export type ExecuteEntry = { readonly kind: 'execute'; readonly portal: string; readonly origin: Origin; open: OpenStatement | null }
 export type SyncEntry = {

@@ -70,7 +70,7 @@ export class ExpectedQueue {
   /** Takes the first `count` entries away, in order. */
   take(count: number): Entry[] {
     const taken: Entry[] = []
-    for (let entry; taken.length < count && (entry = this.shift()) !== undefined; ) taken.push(entry)
+    for (let entry; taken.length < count && (entry = this.shift()) !== undefined;) taken.push(entry)
     return taken
   }
 

@@ -26,8 +26,8 @@ const stories: Record<string, { client: Buffer[]; server: Buffer[]; told: string
   'an error at Parse is the failed Execute': {
     client: [f.parse('selct $1'), f.bind({ values: ['x'] }), f.describe('P'), f.execute(), f.execute(), f.sync],
     server: [b.error('42601')],
-    told: ['1 execute failed 42601: selct $1', '2 execute skipped: selct $1'],
-    parameters: [['x'], ['x']],
+    told: ['1 execute failed 42601: selct $1'],
+    parameters: [['x']],
   },
   'an error at Bind is the failed Execute': {
     client: [f.parse('select $1::int'), f.bind({ values: ['x'] }), f.execute(), f.sync],
@@ -102,7 +102,12 @@ test('a FATAL error fails what is running, and what is behind it is unfinished w
 })
 
 test('a FATAL error outside any statement is the session’s', () => {
-  const tracked = track([['client', f.query('begin')], ['server', b.complete('BEGIN'), b.ready('T')], ['server', b.error('25P03', 'idle', 'FATAL')], ['close']])
+  const tracked = track([
+    ['client', f.query('begin')],
+    ['server', b.complete('BEGIN'), b.ready('T')],
+    ['server', b.error('25P03', 'idle', 'FATAL')],
+    ['close'],
+  ])
   assert.deepEqual(lines(tracked), ['1 query completed [BEGIN]: begin'])
   assert.deepEqual(
     tracked.sessionErrors.map(({ code, severity }) => [code, severity]),
@@ -116,7 +121,11 @@ test('Terminate or a lost connection with things in flight leaves them unfinishe
     ['server', b.rowDescription([{ name: 'a' }]), row, row],
     ['close'],
   ])
-  assert.deepEqual(lines(tracked), ['1 query unfinished 2 rows: select 1', '2 query unfinished: select 2', '3 execute unfinished: select 3'])
+  assert.deepEqual(lines(tracked), [
+    '1 query unfinished 2 rows: select 1',
+    '2 query unfinished: select 2',
+    '3 execute unfinished: select 3',
+  ])
 })
 
 test('a failed statement of a suspended portal is the same statement', () => {
@@ -138,7 +147,16 @@ test('behind a gap, unknown names say so and answers to unseen requests are kept
     ['gap'],
     ['server', row, b.complete('SELECT 1'), b.ready()],
     ['client', f.bind({ statement: 'kept' }), f.execute(), f.bind({ statement: 'gone' }), f.execute(), f.bind(), f.execute(), f.sync],
-    ['server', b.bindComplete, b.complete('SELECT 1'), b.bindComplete, b.complete('SELECT 1'), b.bindComplete, b.complete('SELECT 1'), b.ready()],
+    [
+      'server',
+      b.bindComplete,
+      b.complete('SELECT 1'),
+      b.bindComplete,
+      b.complete('SELECT 1'),
+      b.bindComplete,
+      b.complete('SELECT 1'),
+      b.ready(),
+    ],
   ])
   assert.deepEqual(lines(tracked), [
     '1 query completed [SELECT 1] 1 rows: (sent while the recording had a gap)',
@@ -156,7 +174,11 @@ test('a gap ends what is in flight as unfinished', () => {
     ['client', f.query('select 3')],
     ['server', b.complete('SELECT 1'), b.ready()],
   ])
-  assert.deepEqual(lines(tracked), ['1 query unfinished 1 rows: select 1', '2 query unfinished: select 2', '3 query completed [SELECT 1]: select 3'])
+  assert.deepEqual(lines(tracked), [
+    '1 query unfinished 1 rows: select 1',
+    '2 query unfinished: select 2',
+    '3 query completed [SELECT 1]: select 3',
+  ])
 })
 
 test('a malformed body is kept as what could be read', () => {
@@ -189,14 +211,49 @@ test('answers that nobody asked for are kept, and the next ReadyForQuery finds b
 })
 
 test('too much sent ahead is unfinished, and tracking goes on behind its answers', () => {
-  const many = 128 * 1024 + 1
+  const syncs = 128 * 1024
   const tracked = track([
-    ['client', ...Array.from({ length: many }, () => f.sync)],
-    ['server', ...Array.from({ length: many }, () => b.ready())],
+    ['client', f.query('select 0'), ...Array.from({ length: syncs }, () => f.sync)],
+    ['server', b.complete('SELECT 1'), b.ready(), ...Array.from({ length: syncs }, () => b.ready())],
     ['client', f.query('select 1')],
     ['server', b.complete('SELECT 1'), b.ready()],
   ])
-  assert.deepEqual(lines(tracked), ['1 query completed [SELECT 1]: select 1'])
+  assert.deepEqual(lines(tracked), [
+    '1 query unfinished: select 0',
+    '2 query completed [SELECT 1]: (sent while the recording had a gap)',
+    '3 query completed [SELECT 1]: select 1',
+  ])
+})
+
+test('behind a gap, answers that cannot be for what was sent since are kept apart from it', () => {
+  const tracked = track([
+    ['gap'],
+    ['client', f.parse('select 1'), f.bind(), f.execute(), f.sync],
+    ['server', row, b.complete('SELECT 1'), b.ready(), b.parseComplete, b.bindComplete, b.complete('SELECT 0'), b.ready()],
+  ])
+  assert.deepEqual(lines(tracked), [
+    '1 query completed [SELECT 1] 1 rows: (sent while the recording had a gap)',
+    '2 execute completed [SELECT 0]: select 1',
+  ])
+})
+
+test('a FATAL error while only a ReadyForQuery is awaited is the session’s', () => {
+  const conversations: Step[][] = [
+    [['client', f.sync]],
+    [
+      ['client', f.functionCall(1, [])],
+      ['server', b.functionResult('x')],
+    ],
+    [
+      ['client', f.query('select 1/0')],
+      ['server', b.error('22012')],
+    ],
+  ]
+  for (const steps of conversations) {
+    const { statements, sessionErrors } = track([...steps, ['server', b.error('57P01', 'terminating', 'FATAL')], ['close']])
+    assert.ok(statements.every(({ error }) => error?.code !== '57P01'))
+    assert.equal(sessionErrors.length, 1)
+  }
 })
 
 test('texts and values beyond what may wait are left out and named', () => {

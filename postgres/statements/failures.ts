@@ -6,7 +6,19 @@
  */
 import { endsSession } from '../messages/error-fields.ts'
 import type { ErrorFields } from '../statement.ts'
-import { abandonOne, abandonQuery, begin, beginExecution, beginFunction, beginNext, end, piecesOf, type Conversation, type Skipping, type Text } from './conversation.ts'
+import {
+  abandonOne,
+  abandonQuery,
+  begin,
+  beginExecution,
+  beginFunction,
+  beginNext,
+  end,
+  piecesOf,
+  type Conversation,
+  type Skipping,
+  type Text,
+} from './conversation.ts'
 import { restoreSyncs } from './copy.ts'
 import { isSilent, type Entry, type ExecuteEntry, type Portal, type Prepared, type QueryEntry } from './entries.ts'
 import { withTypes, type OpenStatement } from './open-statement.ts'
@@ -125,7 +137,9 @@ function failExecute(conversation: Conversation, entry: ExecuteEntry, error: Err
   queue.shift()
   end(conversation, open, 'failed', error)
   if (open.copySyncs > 0) restoreSyncs(conversation, open, 0)
-  skipToSync(conversation, { preview: createPreview(names), blamed: null })
+  const preview = createPreview(names)
+  if (portal !== undefined) preview.wasExecuted(portal)
+  skipToSync(conversation, { preview, blamed: null })
 }
 
 /** Begins a failed statement that is the Parse's or Bind's until its Execute is found. */
@@ -161,7 +175,7 @@ function describePortal(open: OpenStatement, portal: Portal): void {
 
 function skipToSync(conversation: Conversation, skipping: Skipping): void {
   const { queue } = conversation
-  for (let entry; (entry = queue.head) !== undefined; ) {
+  for (let entry; (entry = queue.head) !== undefined;) {
     if (entry.kind === 'sync') {
       settleBlame(conversation, skipping)
       return
@@ -179,6 +193,7 @@ export function skipEntry(conversation: Conversation, skipping: Skipping, entry:
     const portal = preview.portal(entry.portal)
     if (portal !== undefined && (portal === blamed.portal || (blamed.prepared !== null && portal.prepared === blamed.prepared))) {
       blamed.open.kind = 'execute'
+      preview.wasExecuted(portal)
       describePortal(blamed.open, portal)
       settleBlame(conversation, skipping)
       return

@@ -21,7 +21,7 @@ export type Cursor = { readonly sql: string; readonly hold: boolean }
 export type SessionNames = ReturnType<typeof createSessionNames>
 
 /** `onPortalGone` is told of every portal with a part fetched that can be fetched no further. */
-export function createSessionNames({ onPortalGone }: { onPortalGone(portal: Portal): void }) {
+export function createSessionNames({ onPortalGone }: { readonly onPortalGone: (portal: Portal) => void }) {
   let hadGap = false
   const statements = createBoundedMap<Prepared>({
     entriesMax: statementsMax,
@@ -94,7 +94,12 @@ export function createSessionNames({ onPortalGone }: { onPortalGone(portal: Port
     apply(command: SqlCommand, by: Prepared): void {
       switch (command.kind) {
         case 'prepare':
-          statements.set(command.name, { ...by, name: command.name, sql: command.text, sqlBytes: Buffer.byteLength(command.text) })
+          statements.set(command.name, {
+            ...by,
+            name: command.name,
+            sql: command.text,
+            sqlBytes: by.sqlBytes - Buffer.byteLength(by.sql) + Buffer.byteLength(command.text),
+          })
           return
         case 'deallocate':
           if (command.all) dropNamedStatements()

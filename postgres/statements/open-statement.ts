@@ -38,7 +38,13 @@ type MutableSummary = { -readonly [Key in keyof StatementSummary]: StatementSumm
 
 const allowed = { kind: 'allow', rule: '(none)' } as const
 
-export function summarise(open: OpenStatement, outcome: StatementOutcome, error: ErrorFields | null, time: number, place: Place): StatementSummary {
+export function summarise(
+  open: OpenStatement,
+  outcome: StatementOutcome,
+  error: ErrorFields | null,
+  time: number,
+  place: Place,
+): StatementSummary {
   const summary: MutableSummary = {
     number: open.number,
     kind: open.kind,

@@ -1,42 +1,54 @@
 /**
  * What names would mean if the server had taken messages that it skipped or never answered.
  *
- * Lets a skipped Execute show the text and parameters that were sent for it, without touching the real names.
+ * Lets a skipped Execute show the text and parameters that were sent for it, without touching the real names. Bounded as those
+ * are: what it forgets shows as the real name's, or as unknown.
  */
-import type { Entry, Portal, Prepared } from './entries.ts'
+import { createBoundedMap } from './bounded-map.ts'
+import { portalWeight, preparedWeight, type Entry, type Portal, type Prepared } from './entries.ts'
 import type { SessionNames } from './names.ts'
 
 export type Preview = {
   /** Takes a Parse, Bind or Close into account; other entries change nothing. */
   apply(entry: Entry): void
   portal(name: string): Portal | undefined
+  /** True from the second time on: a further Execute of the same Bind is the same statement. */
+  wasExecuted(portal: Portal): boolean
 }
 
-/** Beyond this many names the preview forgets: then texts are the real names' or unknown. */
-const namesMax = 1024
+const entriesMax = 1024
+const weightMax = 4 * 1024 * 1024
+
+/** A closed name is null. */
+const createOverlay = <Value>(weigh: (value: Value) => number) =>
+  createBoundedMap<Value | null>({ entriesMax, weightMax, weigh: (value) => (value === null ? 0 : weigh(value)), onForgotten: () => {} })
 
 export function createPreview(names: SessionNames): Preview {
-  const statements = new Map<string, Prepared | undefined>()
-  const portals = new Map<string, Portal | undefined>()
-
-  function set<Value>(map: Map<string, Value>, name: string, value: Value): void {
-    if (map.size >= namesMax) map.clear()
-    map.set(name, value)
-  }
+  const statements = createOverlay<Prepared>(preparedWeight)
+  const portals = createOverlay<Portal>(portalWeight)
+  const executed = new WeakSet<Portal>()
 
   return {
     apply(entry) {
-      if (entry.kind === 'parse') set(statements, entry.prepared.name, entry.prepared)
+      if (entry.kind === 'parse') statements.set(entry.prepared.name, entry.prepared)
       else if (entry.kind === 'bind') {
         const { portal } = entry
-        const known = statements.has(portal.statementName) ? statements.get(portal.statementName) : names.statement(portal.statementName)
-        portal.prepared = known ?? null
-        set(portals, portal.name, portal)
+        const overlaid = statements.get(portal.statementName)
+        portal.prepared = overlaid === undefined ? (names.statement(portal.statementName) ?? null) : overlaid
+        portals.set(portal.name, portal)
       } else if (entry.kind === 'close') {
-        if (entry.target === 'statement') set(statements, entry.name, undefined)
-        else set(portals, entry.name, undefined)
+        const closed = entry.target === 'statement' ? statements : portals
+        closed.set(entry.name, null)
       }
     },
-    portal: (name) => (portals.has(name) ? portals.get(name) : names.portal(name)),
+    portal(name) {
+      const overlaid = portals.get(name)
+      return overlaid === undefined ? names.portal(name) : (overlaid ?? undefined)
+    },
+    wasExecuted(portal) {
+      const was = executed.has(portal)
+      executed.add(portal)
+      return was
+    },
   }
 }

@@ -44,7 +44,10 @@ export async function startRecorder(target: { readonly host: string; readonly po
       toTracker.database(bytes)
       client.write(bytes)
     })
-    for (const [one, other] of [[client, database], [database, client]] as const) {
+    for (const [one, other] of [
+      [client, database],
+      [database, client],
+    ] as const) {
       one.on('end', () => other.end())
       one.on('error', () => other.destroy())
     }
@@ -73,17 +76,14 @@ function behindStartup(side: 'client' | 'database', take: (bytes: Buffer) => voi
   return (bytes) => {
     if (isPast) return take(bytes)
     held = Buffer.concat([held, bytes])
-    let at = 0
-    while (held.length - at >= 8) {
-      const length = side === 'client' ? held.readUInt32BE(at) : 1 + held.readUInt32BE(at + 1)
-      if (held.length - at < length) return
-      isPast = side === 'client' || held[at] === 0x5a
-      at += length
-      if (isPast || held.length - at < 6) break
+    const lengthAt = side === 'client' ? 0 : 1
+    while (!isPast && held.length >= lengthAt + 4) {
+      const length = lengthAt + held.readUInt32BE(lengthAt)
+      if (held.length < length) return
+      isPast = side === 'client' || held[0] === 0x5a
+      held = held.subarray(length)
     }
-    if (side === 'database') isPast = held[at - 6] === 0x5a && at >= 6
-    if (isPast && at < held.length) take(held.subarray(at))
-    else if (!isPast) held = held.subarray(at)
+    if (isPast && held.length > 0) take(held)
   }
 }
 

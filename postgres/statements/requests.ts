@@ -4,7 +4,17 @@
  * The queue holds at most `entriesMax` entries and `weightMax` characters. Beyond the characters, texts and values are left out
  * and named as such; beyond the entries, what is in flight ends as unfinished, as after a gap.
  */
-import { cutText, decodeBind, decodeExecute, decodeFunctionCall, decodeParse, decodeQuery, decodeTarget, type Body } from '../messages/frontend.ts'
+import {
+  cutText,
+  decodeBind,
+  decodeExecute,
+  decodeFunctionCall,
+  decodeParse,
+  decodeQuery,
+  decodeTarget,
+  type BindMessage,
+  type Body,
+} from '../messages/frontend.ts'
 import { abandon, abandonQuery, type Conversation } from './conversation.ts'
 import { copyEndFromClient, copyFromClient } from './copy.ts'
 import { expectsReady, isSilent, weightOf, type BindEntry, type Entry, type Origin, type ParseEntry, type QueryEntry } from './entries.ts'
@@ -29,9 +39,7 @@ export function request(conversation: Conversation, type: number, body: Body, or
       return
     default: {
       const entry = entryOf(conversation, type, body, origin)
-      if (entry === null) return
-      if (conversation.skipping !== null) skipEntry(conversation, conversation.skipping, entry)
-      else add(conversation, entry)
+      if (entry !== null) expect(conversation, entry)
     }
   }
 }
@@ -44,7 +52,18 @@ function entryOf({ settings, limits }: Conversation, type: number, body: Body, o
       // Query. Cut only after it was split, so that its last statement has its text too.
       const query = decodeQuery(encoding, body, Number.MAX_SAFE_INTEGER)
       const text = query.malformed ? query.sql + malformed('Query') : query.sql
-      return { kind: 'query', text, textBytes: query.sqlBytes, truncated: query.truncated, origin, pieces: null, begun: 0, completed: 0, failed: false, open: null }
+      return {
+        kind: 'query',
+        text,
+        textBytes: query.sqlBytes,
+        truncated: query.truncated,
+        origin,
+        pieces: null,
+        begun: 0,
+        completed: 0,
+        failed: false,
+        open: null,
+      }
     }
     case 0x50: {
       const parse = decodeParse(encoding, body, limits.sqlCharactersMax)
@@ -64,24 +83,8 @@ function entryOf({ settings, limits }: Conversation, type: number, body: Body, o
         },
       }
     }
-    case 0x42: {
-      const bind = decodeBind(encoding, body, limits)
-      return {
-        kind: 'bind',
-        portal: {
-          name: bind.portal,
-          statementName: bind.statement,
-          prepared: null,
-          parameters: bind.parameters,
-          resultFormats: bind.resultFormats,
-          columns: undefined,
-          origin,
-          malformed: bind.malformed,
-          open: null,
-          executions: 0,
-        },
-      }
-    }
+    case 0x42:
+      return bindEntry(decodeBind(encoding, body, limits), origin)
     case 0x45:
       return { kind: 'execute', portal: decodeExecute(encoding, body), origin, open: null }
     case 0x44:
@@ -96,6 +99,22 @@ function entryOf({ settings, limits }: Conversation, type: number, body: Body, o
     default:
       return null
   }
+}
+
+function bindEntry(bind: BindMessage, origin: Origin): BindEntry {
+  const { portal: name, statement: statementName, parameters, resultFormats, malformed: isMalformed } = bind
+  const state = { prepared: null, columns: undefined, open: null, executions: 0 }
+  return { kind: 'bind', portal: { name, statementName, parameters, resultFormats, origin, malformed: isMalformed, ...state } }
+}
+
+/** A Bind that was too long to be held, and was read in parts. */
+export function requestBind(conversation: Conversation, bind: BindMessage, origin: Origin): void {
+  expect(conversation, bindEntry(bind, origin))
+}
+
+function expect(conversation: Conversation, entry: Entry): void {
+  if (conversation.skipping !== null) skipEntry(conversation, conversation.skipping, entry)
+  else add(conversation, entry)
 }
 
 function add(conversation: Conversation, entry: Entry): void {

@@ -25,9 +25,9 @@ const expected: Record<string, unknown> = {
   'close all': { kind: 'closeCursor', name: 'all', all: true },
   'close c': { kind: 'closeCursor', name: 'c', all: false },
   'delete from t': null,
-  'commit': null,
-  'prepare': null,
-  'declare': null,
+  commit: null,
+  prepare: null,
+  declare: null,
   '': null,
 }
 for (const [sql, command] of Object.entries(expected)) {

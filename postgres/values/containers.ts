@@ -33,12 +33,12 @@ export const arrayText: Decoder = (reader, context) => {
   const { elementOid, dimensions } = readArrayHead(reader)
   if (dimensions.length === 0 || dimensions.some(({ length }) => length === 0)) return '{}'
   const delimiter = elementOid === boxOid ? ';' : ','
-  const mustQuote = elementOid === boxOid ? /^$|["{};\\ \t\n\r\v\f]|^null$/i : /^$|["{},\\ \t\n\r\v\f]|^null$/i
+  const mustQuote = (text: string): boolean => text.includes(delimiter) || /^$|["{}\\ \t\n\r\v\f]|^null$/i.test(text)
   const element = (): string => {
     const bytes = reader.counted()
     if (bytes === null) return 'NULL'
     const text = context.inner(elementOid, bytes)
-    return mustQuote.test(text) ? `"${text.replace(/["\\]/g, '\\$&')}"` : text
+    return mustQuote(text) ? `"${text.replace(/["\\]/g, '\\$&')}"` : text
   }
   const level = (depth: number): string => {
     const shown: string[] = []

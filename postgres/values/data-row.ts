@@ -16,7 +16,7 @@ export type RowValue = {
 export function readDataRow(body: Buffer): RowValue[] {
   const values: RowValue[] = []
   const count = body.length >= 2 ? body.readUInt16BE(0) : 0
-  for (let at = 2; values.length < count && body.length - at >= 4; ) {
+  for (let at = 2; values.length < count && body.length - at >= 4;) {
     const wholeBytes = body.readInt32BE(at)
     at += 4
     if (wholeBytes < 0) {

@@ -26,7 +26,6 @@ export const pathText: Decoder = (reader, context) => {
   return closed ? `(${shown})` : `[${shown}]`
 }
 
-export const lineText: Decoder = (reader, context) =>
-  `{${number(reader, context)},${number(reader, context)},${number(reader, context)}}`
+export const lineText: Decoder = (reader, context) => `{${number(reader, context)},${number(reader, context)},${number(reader, context)}}`
 
 export const circleText: Decoder = (reader, context) => `<${pointText(reader, context)},${number(reader, context)}>`

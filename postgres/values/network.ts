@@ -30,11 +30,10 @@ function version6(bytes: Buffer): string {
     while (start + length < 8 && words[start + length] === 0) length++
     if (length > best.length) best = { start, length }
   }
-  const embeds =
-    best.start === 0 && (best.length === 6 || (best.length === 5 && words[5] === 0xffff))
+  const embeds = best.start === 0 && (best.length === 6 || (best.length === 5 && words[5] === 0xffff))
   const groups = embeds ? 6 : 8
   let shown = ''
-  for (let index = 0; index < groups; ) {
+  for (let index = 0; index < groups;) {
     if (index === best.start) {
       shown += '::'
       index += best.length
@@ -49,7 +48,11 @@ function version6(bytes: Buffer): string {
 }
 
 function macAddress(length: number): Decoder {
-  return (reader) => reader.bytes(length).toString('hex').replace(/..(?!$)/g, '$&:')
+  return (reader) =>
+    reader
+      .bytes(length)
+      .toString('hex')
+      .replace(/..(?!$)/g, '$&:')
 }
 
 export const macaddrText = macAddress(6)

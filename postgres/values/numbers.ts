@@ -21,18 +21,14 @@ export const float8Text: Decoder = (reader, { settings }) => float8(reader.float
 export function float8(value: number, extraFloatDigits = 1): string {
   return (
     notFinite(value) ??
-    (extraFloatDigits > 0
-      ? scientific(shortest8(value), value, 15)
-      : fixedDigits(value, Math.max(1, 15 + extraFloatDigits)))
+    (extraFloatDigits > 0 ? scientific(shortest8(value), value, 15) : fixedDigits(value, Math.max(1, 15 + extraFloatDigits)))
   )
 }
 
 function float4(value: number, extraFloatDigits = 1): string {
   return (
     notFinite(value) ??
-    (extraFloatDigits > 0
-      ? scientific(shortest4(value), value, 6)
-      : fixedDigits(value, Math.max(1, 6 + extraFloatDigits)))
+    (extraFloatDigits > 0 ? scientific(shortest4(value), value, 6) : fixedDigits(value, Math.max(1, 6 + extraFloatDigits)))
   )
 }
 
@@ -91,7 +87,9 @@ function shortest8(value: number): string {
 function isMidpoint(exponential: string, value: number): boolean {
   const decimal = integerOf(exponential)
   const exact = BigInt(value)
-  return decimal !== exact && (decimal * 2n === exact + BigInt(neighbour(value, 1n)) || decimal * 2n === exact + BigInt(neighbour(value, -1n)))
+  return (
+    decimal !== exact && (decimal * 2n === exact + BigInt(neighbour(value, 1n)) || decimal * 2n === exact + BigInt(neighbour(value, -1n)))
+  )
 }
 
 function neighbour(value: number, step: bigint): number {

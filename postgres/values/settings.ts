@@ -1,8 +1,8 @@
 /**
  * The session settings that decide how a value reads as text, and where they come from.
  *
- * `lc_monetary`, `bytea_output` and `extra_float_digits` are not reported by the server, so unless a caller knows better their
- * defaults are assumed.
+ * `lc_monetary`, `bytea_output` and `extra_float_digits` are not reported by the server. Money is printed as
+ * under C and en_US, which print it alike; for the other two the defaults are assumed unless a caller knows better.
  */
 
 export type ValueSettings = {
@@ -10,8 +10,6 @@ export type ValueSettings = {
   readonly dateStyle: string
   readonly intervalStyle: string
   readonly clientEncoding: string
-  /** Kept for callers that know it; C and en_US print money alike and every other locale is printed as these. */
-  readonly lcMonetary?: string
   readonly byteaOutput?: string
   readonly extraFloatDigits?: number
 }

@@ -91,7 +91,7 @@ function framed(type: string, body: Buffer): Buffer {
 
 function bothOf(row: Buffer): { text: Buffer | null; binary: Buffer | null } {
   const values: (Buffer | null)[] = []
-  for (let at = 2; at < row.length; ) {
+  for (let at = 2; at < row.length;) {
     const length = row.readInt32BE(at)
     at += 4
     values.push(length < 0 ? null : Buffer.from(row.subarray(at, at + length)))

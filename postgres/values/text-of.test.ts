@@ -23,14 +23,26 @@ after(async () => {
 
 /** Types of the catalogue whose binary form cannot be shown as psql shows the text form; `types.ts` says why. */
 const exceptions = new Set([
-  ...['regproc', 'regprocedure', 'regoper', 'regoperator', 'regclass', 'regtype', 'regconfig', 'regdictionary', 'regnamespace', 'regrole', 'regcollation'],
+  ...[
+    'regproc',
+    'regprocedure',
+    'regoper',
+    'regoperator',
+    'regclass',
+    'regtype',
+    'regconfig',
+    'regdictionary',
+    'regnamespace',
+    'regrole',
+    'regcollation',
+  ],
   ...['pg_ndistinct', 'pg_dependencies', 'pg_brin_bloom_summary', 'pg_brin_minmax_multi_summary', 'pg_mcv_list'],
 ])
 
 /** Tables whose row types have fixed OIDs; `composed` prints such a row. */
 const rowTypes = new Set(['pg_type', 'pg_attribute', 'pg_proc', 'pg_class'])
 
-const settings = [
+const sessionSettings = [
   { TimeZone: 'UTC', DateStyle: 'ISO, MDY', IntervalStyle: 'postgres' },
   { TimeZone: 'Europe/Berlin', DateStyle: 'ISO, DMY', IntervalStyle: 'postgres_verbose' },
   { TimeZone: 'America/New_York', DateStyle: 'SQL, MDY', IntervalStyle: 'sql_standard' },
@@ -77,7 +89,7 @@ test('values are what psql shows: arrays, records, and types that users define',
 })
 
 test('values are what psql shows: under every kind of DateStyle, IntervalStyle and TimeZone', async () => {
-  for (const setting of settings) {
+  for (const setting of sessionSettings) {
     for (const [name, value] of Object.entries(setting)) await client.run(`set ${name} = '${value}'`)
     for (const type of ['date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'tstzrange', 'tstzmultirange', 'daterange']) {
       await compare(samples[type]!.map((expression) => `select (${expression})::"${type}" as v`).join(' union all '))
@@ -104,7 +116,10 @@ test('values are what psql shows: in other client encodings', async () => {
     const word = encoding.includes('J') ? '日本' : 'üñé'
     const select = `select array['', convert_from('\\x${Buffer.from(word).toString('hex')}', 'UTF8')] as v`
     const [{ typeOid, text, binary }] = (await client.twice(select)) as [BothFormats]
-    for (const [value, format] of [[text!, 'text'], [binary!, 'binary']] as const) {
+    for (const [value, format] of [
+      [text!, 'text'],
+      [binary!, 'binary'],
+    ] as const) {
       assert.equal(textOf(value, { typeOid, typeModifier: -1, format }, settingsFrom(client.parameters)), `{"",${word}}`)
     }
     await client.run("set client_encoding = 'UTF8'")

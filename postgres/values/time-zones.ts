@@ -110,7 +110,9 @@ function abbreviationOf(name: string, milliseconds: number, offsetSeconds: numbe
   // The platform names no zone of a far future; 400 years earlier by as often as it takes, the same rules hold.
   const near = milliseconds - Math.max(0, Math.ceil((milliseconds - namedUntilMilliseconds) / (cycleSeconds * 1000))) * cycleSeconds * 1000
   for (const locale of locales) {
-    const shown = shortName(locale, name).formatToParts(near).find(({ type }) => type === 'timeZoneName')?.value
+    const shown = shortName(locale, name)
+      .formatToParts(near)
+      .find(({ type }) => type === 'timeZoneName')?.value
     if (shown !== undefined && /^[A-Za-z]{2,}$/.test(shown)) return shown
   }
   const magnitude = Math.abs(offsetSeconds)

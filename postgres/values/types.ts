@@ -121,7 +121,11 @@ for (const [oid, name, arrayOid, decoder] of table) {
   if (arrayOid !== 0) types.set(arrayOid, { name: `${name}[]`, decoder: arrayText })
 }
 // Pseudo-types that `pg_statistic` and array functions send.
-for (const [oid, name] of [[2277, 'anyarray'], [5078, 'anycompatiblearray']] as const) types.set(oid, { name, decoder: arrayText })
+for (const [oid, name] of [
+  [2277, 'anyarray'],
+  [5078, 'anycompatiblearray'],
+] as const)
+  types.set(oid, { name, decoder: arrayText })
 
 /** Undefined for the types of extensions and users, and for built-in ones of a later PostgreSQL. */
 export function builtInType(oid: number): BuiltInType | undefined {

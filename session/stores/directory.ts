@@ -131,7 +131,10 @@ export function openDirectoryStore(folder: string, files: DirectoryFiles = { ope
 
   async function* walk(path: string, key: string, startsWith: string): AsyncGenerator<ObjectInformation> {
     // A folder sorts as its name with the slash that follows in its objects' keys.
-    const named = (await entriesOf(path)).map((entry) => ({ entry, sorts: Buffer.from(entry.isDirectory() ? `${entry.name}/` : entry.name) }))
+    const named = (await entriesOf(path)).map((entry) => ({
+      entry,
+      sorts: Buffer.from(entry.isDirectory() ? `${entry.name}/` : entry.name),
+    }))
     for (const { entry } of named.sort((a, b) => Buffer.compare(a.sorts, b.sorts))) {
       const inner = entry.isDirectory() ? `${key}${entry.name}/` : key + entry.name
       if (!inner.startsWith(startsWith) && !startsWith.startsWith(inner)) continue
@@ -146,7 +149,9 @@ export function openDirectoryStore(folder: string, files: DirectoryFiles = { ope
   }
 
   function unavailable(what: string, error: unknown): unknown {
-    return error instanceof StoreUnavailable ? error : new StoreUnavailable(`${what} in ${url}: ${messageOf(error)}`, remedyFor(error), error)
+    return error instanceof StoreUnavailable
+      ? error
+      : new StoreUnavailable(`${what} in ${url}: ${messageOf(error)}`, remedyFor(error), error)
   }
 
   return {
@@ -175,7 +180,10 @@ export function openDirectoryStore(folder: string, files: DirectoryFiles = { ope
     async folders(prefix) {
       checkPrefix(prefix)
       const entries = await entriesOf(join(root, ...prefix.split('/')))
-      return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name).sort()
+      return entries
+        .filter((entry) => entry.isDirectory())
+        .map((entry) => entry.name)
+        .sort()
     },
     async delete(key) {
       const path = pathOf(key)

@@ -53,7 +53,11 @@ export function createLedgerBooks(store: Store, trust: Trust) {
     const key = recorderKey(recorder)
     if (trusted.has(recorder)) return
     if (trusted.size === 0 || trust.strangers === 'warning') {
-      yield finding('RECORDER_NOT_PINNED', `recorder ${recorder} signed what it signed, but nobody said that it is yours: pin it with --trust-recorder ${recorder}, or --spool`, { key })
+      yield finding(
+        'RECORDER_NOT_PINNED',
+        `recorder ${recorder} signed what it signed, but nobody said that it is yours: pin it with --trust-recorder ${recorder}, or --spool`,
+        { key },
+      )
     } else {
       yield finding('RECORDER_UNTRUSTED', `recorder ${recorder} is none of those that you trust`, { key })
     }
@@ -92,7 +96,9 @@ export function createLedgerBooks(store: Store, trust: Trust) {
     const key = ledgerKey(recorder, number)
     if (number !== book.last + 1) {
       const missing = number === book.last + 2 ? `entry ${book.last + 1} is` : `entries ${book.last + 1} to ${number - 1} are`
-      yield finding('LEDGER_HOLE', `${missing} missing from the ledger of recorder ${recorder}`, { key: ledgerKey(recorder, book.last + 1) })
+      yield finding('LEDGER_HOLE', `${missing} missing from the ledger of recorder ${recorder}`, {
+        key: ledgerKey(recorder, book.last + 1),
+      })
       book.lastSha256 = null
     }
     const follows = number === book.last + 1
@@ -128,7 +134,11 @@ export function createLedgerBooks(store: Store, trust: Trust) {
     number: number,
   ): Promise<{ readonly entry: LedgerEntry | null; readonly sha256: string | null; readonly problem: Finding | null }> {
     const key = ledgerKey(book.recorder, number)
-    const bad = (code: 'LEDGER_DAMAGED' | 'LEDGER_SIGNATURE' | 'LEDGER_MISPLACED' | 'LEDGER_HOLE', message: string, sha256: string | null = null) => ({
+    const bad = (
+      code: 'LEDGER_DAMAGED' | 'LEDGER_SIGNATURE' | 'LEDGER_MISPLACED' | 'LEDGER_HOLE',
+      message: string,
+      sha256: string | null = null,
+    ) => ({
       entry: null,
       sha256,
       problem: finding(code, message, { key }),
@@ -161,7 +171,9 @@ export function createLedgerBooks(store: Store, trust: Trust) {
   function* checkAnchors(recorder: string, number: number, sha256: string | null): Generator<Finding> {
     for (const head of trust.heads ?? []) {
       if (head.recorder !== recorder || head.number !== number || head.sha256 === sha256) continue
-      yield finding('LEDGER_FORKED', `entry ${number} of recorder ${recorder} is not the one that its spool folder remembers`, { key: ledgerKey(recorder, number) })
+      yield finding('LEDGER_FORKED', `entry ${number} of recorder ${recorder} is not the one that its spool folder remembers`, {
+        key: ledgerKey(recorder, number),
+      })
     }
   }
 
@@ -174,7 +186,11 @@ export function createLedgerBooks(store: Store, trust: Trust) {
     for (const { recorder, number } of trust.heads ?? []) {
       const last = books.get(recorder)?.last ?? 0
       if (last < number) {
-        yield finding('LEDGER_TAIL_MISSING', `the ledger of recorder ${recorder} ends at entry ${last}; its spool folder knows of entry ${number}`, { key: ledgerKey(recorder, last + 1) })
+        yield finding(
+          'LEDGER_TAIL_MISSING',
+          `the ledger of recorder ${recorder} ends at entry ${last}; its spool folder knows of entry ${number}`,
+          { key: ledgerKey(recorder, last + 1) },
+        )
       }
     }
   }

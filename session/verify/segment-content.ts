@@ -52,7 +52,12 @@ export type ExpectedSegment = {
 }
 
 /** Checks a segment's bytes and moves `progress` behind them. Gives the header, or null when the segment cannot be read. */
-export function* checkSegment(bytes: Buffer, expected: ExpectedSegment, place: FindingPlace, progress: SessionProgress): Generator<Finding, SegmentHeader | null> {
+export function* checkSegment(
+  bytes: Buffer,
+  expected: ExpectedSegment,
+  place: FindingPlace,
+  progress: SessionProgress,
+): Generator<Finding, SegmentHeader | null> {
   let opened: OpenedSegment
   try {
     opened = openSegment(bytes)
@@ -67,12 +72,18 @@ export function* checkSegment(bytes: Buffer, expected: ExpectedSegment, place: F
   return header
 }
 
-function* checkHeader(header: SegmentHeader, expected: ExpectedSegment, place: FindingPlace, progress: SessionProgress): Generator<Finding> {
+function* checkHeader(
+  header: SegmentHeader,
+  expected: ExpectedSegment,
+  place: FindingPlace,
+  progress: SessionProgress,
+): Generator<Finding> {
   const wrong = (what: string): Finding => finding('SEGMENT_HEADER', `the segment's header ${what}`, place)
   if (header.session !== progress.session) yield wrong(`names session ${header.session}`)
   if (header.number !== expected.number) yield wrong(`says that it is segment ${header.number}`)
   if (header.recorder !== expected.recorder) yield wrong(`names recorder ${header.recorder}`)
-  if (header.records.from !== progress.nextRecord) yield finding('SEGMENT_CHAIN', `the segment starts at record ${header.records.from} instead of ${progress.nextRecord}`, place)
+  if (header.records.from !== progress.nextRecord)
+    yield finding('SEGMENT_CHAIN', `the segment starts at record ${header.records.from} instead of ${progress.nextRecord}`, place)
   if (expected.records !== null && !isDeepStrictEqual({ ...expected.records }, { from: header.records.from, to: header.records.to })) {
     yield wrong('claims other records than the ledger says')
   }
@@ -84,7 +95,12 @@ function* checkHeader(header: SegmentHeader, expected: ExpectedSegment, place: F
   if (!isDeepStrictEqual(header.identity, progress.identity)) yield wrong('has another identity than the segments before')
 }
 
-function* checkRecords({ header, body }: OpenedSegment, expected: ExpectedSegment, place: FindingPlace, progress: SessionProgress): Generator<Finding> {
+function* checkRecords(
+  { header, body }: OpenedSegment,
+  expected: ExpectedSegment,
+  place: FindingPlace,
+  progress: SessionProgress,
+): Generator<Finding> {
   const { from, to } = header.records
   progress.nextRecord = to
   let ordinal = from
@@ -105,11 +121,18 @@ function* checkRecords({ header, body }: OpenedSegment, expected: ExpectedSegmen
     yield* checkRecord(record, ordinal, { header, expected, place: { ...place, record: ordinal }, progress })
   }
   if (ordinal !== to) yield finding('RECORD_ORDER', `the segment holds ${ordinal - from} records and claims ${to - from}`, place)
-  if (firstTime !== header.firstTime || lastTime !== header.lastTime) yield finding('SEGMENT_HEADER', "the segment's header claims other times than its records have", place)
-  if (header.last && progress.close === null) yield finding('RECORD_ORDER', 'the last segment does not end with a session-close record', place)
+  if (firstTime !== header.firstTime || lastTime !== header.lastTime)
+    yield finding('SEGMENT_HEADER', "the segment's header claims other times than its records have", place)
+  if (header.last && progress.close === null)
+    yield finding('RECORD_ORDER', 'the last segment does not end with a session-close record', place)
 }
 
-type RecordContext = { readonly header: SegmentHeader; readonly expected: ExpectedSegment; readonly place: FindingPlace; readonly progress: SessionProgress }
+type RecordContext = {
+  readonly header: SegmentHeader
+  readonly expected: ExpectedSegment
+  readonly place: FindingPlace
+  readonly progress: SessionProgress
+}
 
 function* checkRecord(record: SessionRecord, ordinal: number, { header, expected, place, progress }: RecordContext): Generator<Finding> {
   const misplaced = (what: string): Finding => finding('RECORD_ORDER', what, place)
@@ -120,7 +143,10 @@ function* checkRecord(record: SessionRecord, ordinal: number, { header, expected
     yield misplaced(ordinal === 0 ? 'the session does not start with a session-open record' : 'a second session-open record stands here')
   }
   try {
-    if (record.type === recordType.sessionOpen && !isDeepStrictEqual(parseJson(record.payload, 'the session-open record'), header.identity)) {
+    if (
+      record.type === recordType.sessionOpen &&
+      !isDeepStrictEqual(parseJson(record.payload, 'the session-open record'), header.identity)
+    ) {
       yield finding('SEGMENT_HEADER', 'the session-open record has another identity than the header', place)
     }
     if (record.type === recordType.gap) yield* checkGapRecord(record, expected, place, progress)
@@ -134,18 +160,34 @@ function* checkRecord(record: SessionRecord, ordinal: number, { header, expected
   }
 }
 
-function* checkGapRecord(record: SessionRecord, { gaps }: ExpectedSegment, place: FindingPlace, progress: SessionProgress): Generator<Finding> {
+function* checkGapRecord(
+  record: SessionRecord,
+  { gaps }: ExpectedSegment,
+  place: FindingPlace,
+  progress: SessionProgress,
+): Generator<Finding> {
   const gap = checkGap(parseJson(record.payload, 'the gap record'), 'the gap record')
   yield finding('GAP', `${gap.frontendBytes} bytes from the client and ${gap.backendBytes} from the database passed unrecorded`, place)
-  if (gaps !== null && !isDeepStrictEqual(gap, gaps[progress.gaps])) yield finding('MANIFEST_CONTRADICTION', 'the manifest does not state this gap', place)
+  if (gaps !== null && !isDeepStrictEqual(gap, gaps[progress.gaps]))
+    yield finding('MANIFEST_CONTRADICTION', 'the manifest does not state this gap', place)
   progress.gaps += 1
 }
 
 /** What a statement index must be; null fields are not known. */
-export type ExpectedIndex = { readonly key: string; readonly sha256: string | null; readonly statements: number | null; readonly records: { readonly from: number; readonly to: number } }
+export type ExpectedIndex = {
+  readonly key: string
+  readonly sha256: string | null
+  readonly statements: number | null
+  readonly records: { readonly from: number; readonly to: number }
+}
 
 /** Checks the statement index of segment `number`, read in pieces. */
-export async function* checkIndex(store: Store, expected: ExpectedIndex, number: number, progress: SessionProgress): AsyncGenerator<Finding> {
+export async function* checkIndex(
+  store: Store,
+  expected: ExpectedIndex,
+  number: number,
+  progress: SessionProgress,
+): AsyncGenerator<Finding> {
   const place = { session: progress.session, segment: number, key: expected.key }
   const digest = createHash('sha256')
   let statements = 0
@@ -153,11 +195,13 @@ export async function* checkIndex(store: Store, expected: ExpectedIndex, number:
     for await (const line of decodeStatementIndex(objectPieces(store, expected.key, (piece) => digest.update(piece)))) {
       statements += 1
       const at = { ...place, statement: line.number }
-      if (line.session !== progress.session || line.segment !== number) yield finding('INDEX_CONTRADICTION', 'a line is of another session or segment', at)
+      if (line.session !== progress.session || line.segment !== number)
+        yield finding('INDEX_CONTRADICTION', 'a line is of another session or segment', at)
       if (line.place.last < expected.records.from || line.place.last >= expected.records.to) {
         yield finding('INDEX_CONTRADICTION', `statement ${line.number} ends at record ${line.place.last}, which is not in this segment`, at)
       }
-      if (!countStatement(line.number, progress)) yield finding('INDEX_CONTRADICTION', `statement ${line.number} is there twice, or far from its place`, at)
+      if (!countStatement(line.number, progress))
+        yield finding('INDEX_CONTRADICTION', `statement ${line.number} is there twice, or far from its place`, at)
     }
   } catch (error) {
     if (!(error instanceof BadDocument)) throw error

@@ -56,7 +56,10 @@ export async function* verifySession(
   yield* verifyUnnamed(store, books, session, { account, manifest, progress, objects })
   if (manifest !== null) yield* compareManifest(manifest, account, progress)
   if (account.closed !== null && progress.statementsAhead.size > 0) {
-    yield finding('INDEX_CONTRADICTION', `statement ${progress.statementsThrough + 1} is in no index`, { session, statement: progress.statementsThrough + 1 })
+    yield finding('INDEX_CONTRADICTION', `statement ${progress.statementsThrough + 1} is in no index`, {
+      session,
+      statement: progress.statementsThrough + 1,
+    })
   }
   counts.onStatements(progress.statements)
 }
@@ -71,7 +74,11 @@ function allNamed(objects: ReadonlyMap<string, number>, events: Awaited<ReturnTy
 }
 
 /** What the ledger says of the session, put in order; says where it contradicts itself. */
-async function* accountFor(session: string, books: LedgerBooks, events: Awaited<ReturnType<LedgerBooks['eventsOf']>>): AsyncGenerator<Finding, Account> {
+async function* accountFor(
+  session: string,
+  books: LedgerBooks,
+  events: Awaited<ReturnType<LedgerBooks['eventsOf']>>,
+): AsyncGenerator<Finding, Account> {
   const contradiction = (what: string): Finding => finding('LEDGER_CONTRADICTION', `the ledger ${what}`, { session })
   const recorders = books.recordersOf(session)
   if (recorders.length > 1) yield contradiction(`of more than one recorder names this session: ${recorders.join(', ')}`)
@@ -96,7 +103,10 @@ async function* accountFor(session: string, books: LedgerBooks, events: Awaited<
     }
   }
   if (events.length > 0 && opened === null) yield contradiction('names the session without having opened it')
-  if (closed !== null && (closed.segments !== segments.length || segments.at(-1)?.last !== true || closed.manifest.key !== manifestKey(session))) {
+  if (
+    closed !== null &&
+    (closed.segments !== segments.length || segments.at(-1)?.last !== true || closed.manifest.key !== manifestKey(session))
+  ) {
     yield contradiction('closes the session with other segments than it names')
   }
   const recorder = recorders[0] ?? null
@@ -127,7 +137,8 @@ async function* openManifest(
     return null
   }
   const bytes = (await store.get(key)) ?? Buffer.alloc(0)
-  if (closed !== null && sha256Of(bytes) !== closed.manifest.sha256) yield finding('OBJECT_DIGEST', 'the manifest is not the one that was recorded', place)
+  if (closed !== null && sha256Of(bytes) !== closed.manifest.sha256)
+    yield finding('OBJECT_DIGEST', 'the manifest is not the one that was recorded', place)
   let read: { readonly manifest: Manifest; readonly document: SignedDocument }
   try {
     read = readManifest(bytes)
@@ -141,7 +152,8 @@ async function* openManifest(
     yield finding('MANIFEST_CONTRADICTION', `this is the manifest of session ${manifest.session}`, place)
     return null
   }
-  if (manifest.recorder !== (recorder ?? manifest.recorder)) yield finding('MANIFEST_CONTRADICTION', `the manifest names recorder ${manifest.recorder}`, place)
+  if (manifest.recorder !== (recorder ?? manifest.recorder))
+    yield finding('MANIFEST_CONTRADICTION', `the manifest names recorder ${manifest.recorder}`, place)
   const publicKey = books.book(recorder ?? manifest.recorder)?.publicKey ?? null
   if (publicKey === null || !document.isSignedBy(publicKey)) {
     yield finding('MANIFEST_SIGNATURE', `the manifest is not proven to be signed by recorder ${recorder ?? manifest.recorder}`, place)
@@ -158,7 +170,11 @@ type SessionContext = {
 }
 
 /** A segment that the ledger names, and its index. */
-async function* verifyStored(store: Store, stored: SegmentStored, { account, manifest, progress }: SessionContext): AsyncGenerator<Finding> {
+async function* verifyStored(
+  store: Store,
+  stored: SegmentStored,
+  { account, manifest, progress }: SessionContext,
+): AsyncGenerator<Finding> {
   const { number, key, sha256, index, records, last } = stored
   const place = { session: progress.session, segment: number, key }
   const head = await store.head(key)
@@ -171,7 +187,16 @@ async function* verifyStored(store: Store, stored: SegmentStored, { account, man
   } else {
     const bytes = (await store.get(key)) ?? Buffer.alloc(0)
     if (sha256Of(bytes) !== sha256) yield finding('OBJECT_DIGEST', `segment ${number} is not the one that was recorded`, place)
-    yield* checkSegment(bytes, { number, recorder: account.recorder!, records, last, gaps: manifest?.gaps ?? null }, place, progress)
+    const header = yield* checkSegment(
+      bytes,
+      { number, recorder: account.recorder!, records, last, gaps: manifest?.gaps ?? null },
+      place,
+      progress,
+    )
+    const claimed = manifest?.segments[number - 1]?.rawBytes
+    if (header !== null && claimed !== undefined && claimed !== header.rawBytes) {
+      yield finding('MANIFEST_CONTRADICTION', `the manifest says that segment ${number} holds ${claimed} bytes of records`, place)
+    }
     progress.nextRecord = records.to
   }
   // What the ledger says, so that a segment after a changed one is judged by itself.
@@ -186,9 +211,16 @@ async function* verifyStored(store: Store, stored: SegmentStored, { account, man
 }
 
 /** Objects in the session's folder that its ledger does not name: either just being written, or put there by somebody. */
-async function* verifyUnnamed(store: Store, books: LedgerBooks, session: string, { account, manifest, progress, objects }: SessionContext): AsyncGenerator<Finding> {
-  const added = (key: string, why: string): Finding => finding('OBJECT_NOT_IN_LEDGER', `no ledger names this object, and ${why}`, { session, key })
-  const waits = (key: string): Finding => finding('OBJECT_AWAITS_LEDGER', 'the session is being written; the ledger does not name this object yet', { session, key })
+async function* verifyUnnamed(
+  store: Store,
+  books: LedgerBooks,
+  session: string,
+  { account, manifest, progress, objects }: SessionContext,
+): AsyncGenerator<Finding> {
+  const added = (key: string, why: string): Finding =>
+    finding('OBJECT_NOT_IN_LEDGER', `no ledger names this object, and ${why}`, { session, key })
+  const waits = (key: string): Finding =>
+    finding('OBJECT_AWAITS_LEDGER', 'the session is being written; the ledger does not name this object yet', { session, key })
   let next = account.segments.length + 1
   let ended = account.segments.at(-1)?.last === true
   const waiting = new Set<string>()
@@ -204,7 +236,12 @@ async function* verifyUnnamed(store: Store, books: LedgerBooks, session: string,
     const header = readSegmentHeader(bytes!)
     yield waits(key)
     waiting.add(key)
-    yield* checkSegment(bytes!, { number: next, recorder: header.recorder, records: null, last: null, gaps: manifest?.gaps ?? null }, { session, segment: next, key }, progress)
+    yield* checkSegment(
+      bytes!,
+      { number: next, recorder: header.recorder, records: null, last: null, gaps: manifest?.gaps ?? null },
+      { session, segment: next, key },
+      progress,
+    )
     progress.previous = sha256Of(bytes!)
     const indexKey = statementIndexKey(session, next)
     if (objects.has(indexKey)) {
@@ -239,7 +276,13 @@ async function smallEnough(store: Store, key: string): Promise<Buffer | null> {
 /** Why a segment cannot be one that waits for its ledger entry, or null when it can. */
 function whyAdded(
   bytes: Buffer,
-  { account, books, progress, session, next }: { account: Account; books: LedgerBooks; progress: SessionProgress; session: string; next: number },
+  {
+    account,
+    books,
+    progress,
+    session,
+    next,
+  }: { account: Account; books: LedgerBooks; progress: SessionProgress; session: string; next: number },
 ): string | null {
   try {
     const header = readSegmentHeader(bytes)
@@ -268,9 +311,12 @@ function* compareManifest(manifest: Manifest, account: Account, progress: Sessio
   const differs = (what: string): Finding => finding('MANIFEST_CONTRADICTION', `the manifest names ${what}`, place)
   const named = manifest.segments.map(({ rawBytes: _, ...segment }) => segment)
   const stored = account.segments.map(({ kind: _, session: __, last: ___, ...segment }) => segment)
-  if (account.closed !== null && !isDeepStrictEqual(named.map(ordered), stored.map(ordered))) yield differs('other segments than the ledger')
-  if (progress.identity !== null && !isDeepStrictEqual(manifest.identity, progress.identity)) yield differs('another identity than the segments')
-  if (manifest.opened !== manifest.identity.opened || (account.opened !== null && account.opened.opened !== manifest.opened)) yield differs('another time of opening')
+  if (account.closed !== null && !isDeepStrictEqual(named.map(ordered), stored.map(ordered)))
+    yield differs('other segments than the ledger')
+  if (progress.identity !== null && !isDeepStrictEqual(manifest.identity, progress.identity))
+    yield differs('another identity than the segments')
+  if (manifest.opened !== manifest.identity.opened || (account.opened !== null && account.opened.opened !== manifest.opened))
+    yield differs('another time of opening')
   if (manifest.closed !== manifest.close.closed || (progress.close !== null && !isDeepStrictEqual(progress.close, manifest.close))) {
     yield differs('another end than the session-close record')
   }

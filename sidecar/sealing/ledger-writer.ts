@@ -3,6 +3,7 @@
  *
  * An entry whose storing failed is tried again as it is: another with the same number would break the chain.
  */
+import { systemCodeOf } from '../../base/errors.ts'
 import { saveLedgerHead, loadLedgerHead } from '../../session/ledger-head.ts'
 import { createLedger, findLedgerHead, type LedgerEvent, type LedgerHead, type SealedLedgerEntry } from '../../session/ledger.ts'
 import { putOnce } from '../../session/put-once.ts'
@@ -30,7 +31,7 @@ export async function openLedgerWriter(options: {
 
   async function keep(entry: SealedLedgerEntry): Promise<void> {
     await putOnce(store, entry.objectKey, entry.bytes)
-    await saveLedgerHead(spoolFolder, { recorder: key.id, ...entry.head })
+    await saveLedgerHead(spoolFolder, { recorder: key.id, ...entry.head }).catch(unlessFull)
     unstored = null
     lastTime = Date.now()
   }
@@ -46,4 +47,12 @@ export async function openLedgerWriter(options: {
       return lastTime
     },
   }
+}
+
+/**
+ * An older head is as true, and is gone on from: it only finds less of a cut. Waiting for room would never end, because it is the
+ * receipt that lets go of the spool which fills the disk.
+ */
+function unlessFull(error: unknown): void {
+  if (!['ENOSPC', 'EDQUOT'].includes(systemCodeOf(error) ?? '')) throw error
 }

@@ -10,14 +10,24 @@ export type SealingWork = {
   readonly position: SharedSpoolPosition
   readonly limits: SegmentLimits
   readonly stenoVersion: string
-  /** True when an earlier sealing thread of this process ended before its time. */
-  readonly isRestart: boolean
+  readonly start: SealingStart
 }
+
+export type SealingStart =
+  /** The process's first: spools of processes that are gone are recovered before the own one is followed. */
+  | { readonly kind: 'first' }
+  /** The one before ended because there was nothing to do: everything before `position` is stored and no session was open. */
+  | { readonly kind: 'woken'; readonly position: number }
+  /** The one before failed: what it had stored is taken over. */
+  | { readonly kind: 'failed' }
 
 export type FromSealer =
   | { readonly kind: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly text: string; readonly fields: Readonly<Record<string, string | number>> }
   | { readonly kind: 'stored'; readonly segments: number }
   | { readonly kind: 'store-failed' }
+  | { readonly kind: 'recovered' }
+  /** There is nothing to do, and the thread ends. */
+  | { readonly kind: 'idle' }
   | { readonly kind: 'stopped' }
 
 export type ToSealer = { readonly kind: 'stop' }

@@ -8,7 +8,7 @@
 import type { SessionClose, SessionIdentity } from '../../session/identity.ts'
 import type { LedgerEvent } from '../../session/ledger.ts'
 import type { RecorderKey } from '../../session/recorder-key.ts'
-import { BadRecord, encodeRecord, recordType, type RecordType, type SessionRecord } from '../../session/records.ts'
+import { BadRecord, encodeRecord, RecordCursor, recordType, type RecordType } from '../../session/records.ts'
 import type { Store } from '../../session/stores/store.ts'
 import type { SegmentLimits } from '../settings.ts'
 import type { LedgerWriter } from './ledger-writer.ts'
@@ -16,7 +16,7 @@ import type { Persist } from './persist.ts'
 import { createSessionSealer, type SessionSealer } from './session-sealer.ts'
 import type { SpoolDamage, SpoolReader } from './spool-reader.ts'
 
-const pendingBytesMax = 24 * 1024 * 1024
+const pendingBytesMax = 12 * 1024 * 1024
 /** Enough to overlap the waiting for the disk or the network, few enough to bound memory. */
 const sealsAtOnce = 16
 
@@ -47,19 +47,20 @@ export function createSealer(options: {
   let owed: LedgerEvent[] = []
   let segmentsOwed = 0
 
-  async function sessionFor(record: SessionRecord): Promise<SessionSealer | null> {
-    const known = sessions.get(record.session)
-    if (known !== undefined || record.type !== recordType.sessionOpen) return known ?? null
-    if (storedTo.has(record.session)) return null // Closed and stored; a later file's preamble repeats its opening.
-    const identity = JSON.parse(record.payload.toString('utf8')) as SessionIdentity
+  /** The session that a record opens; null when the record belongs to none that is still to be sealed. */
+  async function sessionOpenedBy(cursor: RecordCursor): Promise<SessionSealer | null> {
+    const { session: number, type } = cursor
+    // A session that is closed and stored already; a later file's preamble repeats its opening.
+    if (type !== recordType.sessionOpen || storedTo.has(number)) return null
+    const identity = JSON.parse(cursor.payload.toString('utf8')) as SessionIdentity
     const made = createSessionSealer({ identity, epoch: options.epoch, store, key: options.key, recovered: options.recovered })
     if (options.resuming) {
       const { spoolEnd, events: known } = await persist(() => made.takeOver())
-      storedTo.set(record.session, spoolEnd)
+      storedTo.set(number, spoolEnd)
       owed.push(...known)
       if (made.isClosed) return null
     }
-    sessions.set(record.session, made)
+    sessions.set(number, made)
     return made
   }
 
@@ -87,34 +88,72 @@ export function createSealer(options: {
     return each.pendingBytes >= limits.bytesMax || each.isClosed || (each.pendingSince !== 0 && now - each.pendingSince >= limits.ageMilliseconds)
   }
 
-  async function take(limit: number): Promise<boolean> {
-    let records
-    try {
-      records = reader.next(limit)
-    } catch (error) {
-      if (!(error instanceof BadRecord)) throw error
-      const damage = reader.skipDamage(error.message)
-      if (damage.lostBytes > 0) {
-        events.onDamage(damage)
-        if (!damage.isTail) noteAll(recordType.gap, { from: Date.now(), to: Date.now(), frontendBytes: 0, backendBytes: 0, reason: `the spool was damaged: ${damage.what}` })
-      }
+  /** The largest of the sessions that are not due, as many as it takes to hold half of what may be held. */
+  function overflow(due: readonly SessionSealer[]): SessionSealer[] {
+    let heldBytes = 0
+    for (const each of sessions.values()) heldBytes += each.pendingBytes
+    if (heldBytes <= pendingBytesMax) return []
+    const rest = [...sessions.values()].filter((each) => !due.includes(each)).sort((a, b) => b.pendingBytes - a.pendingBytes)
+    for (const each of due) heldBytes -= each.pendingBytes
+    return rest.filter((each) => {
+      if (heldBytes <= pendingBytesMax / 2) return false
+      heldBytes -= each.pendingBytes
       return true
+    })
+  }
+
+  /** Reads some records and hands each to its session; false when there is nothing to read. */
+  async function take(limit: number): Promise<boolean> {
+    let bytes: Buffer
+    try {
+      bytes = reader.read(limit)
+    } catch (error) {
+      return skip(error)
     }
-    for (const { record, bytes, start, end } of records) {
-      const isNew = record.type === recordType.sessionOpen && !sessions.has(record.session)
-      const session = await sessionFor(record)
-      if (session === null || end <= (storedTo.get(record.session) ?? 0)) continue
-      if (record.type === recordType.sessionOpen && !isNew) continue // Repeated at the head of a spool file.
-      session.add(record, bytes, start, end)
+    if (bytes.length === 0) return false
+    const base = reader.position
+    const cursor = new RecordCursor(bytes)
+    let damage: unknown = null
+    try {
+      while (cursor.next()) {
+        let session = sessions.get(cursor.session)
+        if (session === undefined) {
+          const opened = await sessionOpenedBy(cursor)
+          if (opened === null) continue
+          session = opened
+        } else if (cursor.type === recordType.sessionOpen) {
+          continue // Repeated at the head of a spool file.
+        }
+        const stored = storedTo.get(cursor.session) ?? 0
+        // Stored already; the opening is so too where anything is, though a later spool file repeats it behind that.
+        if (base + cursor.end <= stored || (stored > 0 && cursor.type === recordType.sessionOpen)) continue
+        session.add(cursor, { bytes, from: cursor.at, to: cursor.end }, base + cursor.at, base + cursor.end)
+      }
+    } catch (error) {
+      damage = error
     }
-    return records.length > 0
+    reader.advance(cursor.end)
+    if (cursor.end > 0) return true // What lies before damage is taken first; the next call meets it again.
+    return skip(damage ?? new BadRecord(base, 'the spool ends inside a record'))
+  }
+
+  /** Goes on behind damage, which is stated as a gap in every session that may have lost something. */
+  function skip(error: unknown): boolean {
+    if (!(error instanceof BadRecord)) throw error
+    const damage = reader.skipDamage(error.message)
+    if (damage.lostBytes === 0) return true
+    events.onDamage(damage)
+    const now = Date.now()
+    if (!damage.isTail) noteAll(recordType.gap, { from: now, to: now, frontendBytes: 0, backendBytes: 0, reason: `the spool was damaged: ${damage.what}` })
+    return true
   }
 
   /** Adds a record of steno's own to every session that is under way. */
   function noteAll(type: RecordType, payload: object): void {
     for (const [number, session] of sessions) {
       const record = { type, flags: 0, session: number, time: Math.max(Date.now(), session.lastTime), payload: Buffer.from(JSON.stringify(payload)) }
-      session.add(record, encodeRecord(record), reader.position, reader.position)
+      const bytes = encodeRecord(record)
+      session.add(record, { bytes, from: 0, to: bytes.length }, reader.position, reader.position)
     }
   }
 
@@ -124,10 +163,7 @@ export function createSealer(options: {
       const more = await take(limit)
       const now = Date.now()
       const due = [...sessions.values()].filter((each) => isDue(each, now))
-      let heldBytes = 0
-      for (const each of sessions.values()) heldBytes += each.pendingBytes
-      if (heldBytes > pendingBytesMax) due.push(...[...sessions.values()].filter((each) => !due.includes(each)))
-      await seal(due)
+      await seal([...due, ...overflow(due)])
       await settle()
       return more
     },

@@ -1,43 +1,67 @@
 /**
- * The connection thread's handle on the sealing thread: starts it, starts it again when it fails, tells it to stop.
+ * The connection thread's handle on the sealing thread, which lives only while there is something to seal: it takes 15 MB.
  *
- * The thread shares no state with the connections but three numbers, so its failure costs time and nothing else: the spool is on
- * disk, and the next thread takes over what the store has.
+ * The two share no state but three numbers, so a failure of the thread costs time and nothing else: the spool is on disk, and
+ * the next thread takes over what the store has.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { Log } from '../../base/log.ts'
 import type { Meter } from '../meter.ts'
-import type { FromSealer, SealingWork, ToSealer } from './messages.ts'
+import type { SpoolPosition } from '../spool/spool-position.ts'
+import type { FromSealer, SealingStart, SealingWork, ToSealer } from './messages.ts'
 
 const restartMilliseconds = 1_000
 /** Young objects die fast here; a small nursery keeps the thread's memory small. */
-const nurseryMegabytes = 4
+const nurseryMegabytes = 8
 
-export function startSealing({ work, log, meter }: { readonly work: Omit<SealingWork, 'isRestart'>; readonly log: Log; readonly meter: Meter }) {
+export function createSealing({
+  work,
+  position,
+  openSessions,
+  log,
+  meter,
+}: {
+  readonly work: Omit<SealingWork, 'start'>
+  readonly position: SpoolPosition
+  readonly openSessions: () => number
+  readonly log: Log
+  readonly meter: Meter
+}) {
+  let worker: Worker | null = null
+  let next: SealingStart = { kind: 'first' }
+  let isRecovered = false
   let stopping = false
   let stopped = false
   let ended: () => void = () => undefined
   const end = new Promise<void>((resolve) => {
     ended = resolve
   })
-  let worker = start(false)
 
-  function start(isRestart: boolean): Worker {
+  function start(): void {
     const started = new Worker(new URL('./worker.ts', import.meta.url), {
-      workerData: { ...work, isRestart } satisfies SealingWork,
+      workerData: { ...work, start: next } satisfies SealingWork,
       resourceLimits: { maxYoungGenerationSizeMb: nurseryMegabytes },
     })
+    worker = started
+    next = isRecovered ? { kind: 'failed' } : { kind: 'first' }
     started.on('message', (message: FromSealer) => {
       switch (message.kind) {
         case 'log':
           log[message.level](message.fields, message.text)
           break
         case 'stored':
-          meter.segmentStored(message.segments)
+          meter.segmentsStored(message.segments)
           break
         case 'store-failed':
           meter.storeFailed()
+          break
+        case 'recovered':
+          isRecovered = true
+          next = { kind: 'failed' }
+          break
+        case 'idle':
+          next = { kind: 'woken', position: position.releasedBytes }
           break
         case 'stopped':
           stopped = true
@@ -49,27 +73,34 @@ export function startSealing({ work, log, meter }: { readonly work: Omit<Sealing
     })
     started.on('error', (error) => log.error(`the sealing thread failed and is started again: ${error.stack ?? error.message}`))
     started.on('exit', () => {
+      worker = null
       if (stopped) return
-      setTimeout(() => {
-        if (stopped) return
-        worker = start(true)
-        if (stopping) worker.postMessage({ kind: 'stop' } satisfies ToSealer)
-      }, restartMilliseconds)
+      if (next.kind !== 'woken') setTimeout(wake, restartMilliseconds)
+      // A session may have opened while the thread was on its way out.
+      else if (stopping || openSessions() > 0 || position.writtenBytes > position.releasedBytes) wake()
     })
-    return started
+    if (stopping) started.postMessage({ kind: 'stop' } satisfies ToSealer)
+  }
+
+  function wake(): void {
+    if (worker === null && !stopped) start()
   }
 
   return {
+    /** Makes sure that somebody follows the spool; called when a session opens and when an earlier process left something. */
+    wake,
     /** Seals and stores what is left; false when that took longer than `waitMilliseconds` and was given up. */
     async stop({ waitMilliseconds }: { readonly waitMilliseconds: number }): Promise<boolean> {
+      if (worker === null && next.kind === 'first') return true // Nobody ever came.
       stopping = true
-      worker.postMessage({ kind: 'stop' } satisfies ToSealer)
+      if (worker === null) wake()
+      else worker.postMessage({ kind: 'stop' } satisfies ToSealer)
       const timer = new AbortController()
       const inTime = await Promise.race([end.then(() => true), sleep(waitMilliseconds, false, { signal: timer.signal })])
       timer.abort()
       if (inTime) return true
       stopped = true
-      await worker.terminate()
+      await worker?.terminate()
       return false
     },
   }

@@ -3,19 +3,24 @@
  *
  * Decides nothing about when to seal; `sealer.ts` does. Holds the records of one segment and the statement tracker's state.
  */
+import { statementJson } from '../../postgres/statement-json.ts'
 import { createStatementTracker } from '../../postgres/statement-tracker.ts'
 import type { Gap, SessionClose, SessionIdentity } from '../../session/identity.ts'
 import type { LedgerEvent } from '../../session/ledger.ts'
-import { sealManifest, type ManifestSegment } from '../../session/manifest.ts'
+import { readManifest, sealManifest, type ManifestSegment } from '../../session/manifest.ts'
 import { manifestKey, segmentKey, statementIndexKey } from '../../session/object-keys.ts'
 import { putOnce } from '../../session/put-once.ts'
 import type { RecorderKey } from '../../session/recorder-key.ts'
 import { recordFlag, recordType, type SessionRecord } from '../../session/records.ts'
 import { sealSegment } from '../../session/segment.ts'
-import { encodeIndexLine } from '../../session/statement-index.ts'
+import { indexLineOf } from '../../session/statement-index.ts'
 import { sha256Of } from '../../session/digest.ts'
 import type { Store } from '../../session/stores/store.ts'
+import { ChunkedBytes } from './chunked-bytes.ts'
 import { readStoredPart } from './stored-part.ts'
+
+/** What the statement tracker needs of a record; a decoded one and a cursor both have it. */
+type TrackedRecord = Pick<SessionRecord, 'type' | 'flags' | 'time' | 'payload'>
 
 export type SessionSealer = ReturnType<typeof createSessionSealer>
 
@@ -36,10 +41,10 @@ export function createSessionSealer(options: {
   let opened = false
   /** The number of the segment that the next statement's index line belongs to. */
   let indexedSegment = 1
-  let indexLines: string[] = []
+  const indexLines = new ChunkedBytes()
+  let indexedStatements = 0
 
-  let pending: Buffer[] = []
-  let pendingBytes = 0
+  const pending = new ChunkedBytes()
   let pendingRecords = 0
   let firstTime = 0
   let lastTime = 0
@@ -51,11 +56,17 @@ export function createSessionSealer(options: {
   const tracker = createStatementTracker({
     serverParameters: identity.serverParameters,
     onStatement(statement) {
-      indexLines.push(encodeIndexLine(session, indexedSegment, statement))
+      indexLines.addText(indexLineOf(session, indexedSegment, statementJson(statement)))
+      indexedStatements++
     },
   })
 
-  function track(record: SessionRecord, ordinal: number): void {
+  function clearIndex(): void {
+    indexLines.clear()
+    indexedStatements = 0
+  }
+
+  function track(record: TrackedRecord, ordinal: number): void {
     lastTime = record.time
     switch (record.type) {
       case recordType.frontend:
@@ -95,6 +106,11 @@ export function createSessionSealer(options: {
     return { manifest: sealed.bytes, event: { kind: 'session-closed', session, manifest, segments: segments.length } }
   }
 
+  /** Of a session whose only stored segment is its first, the ledger may lack the opening too. */
+  function openedEvents(): LedgerEvent[] {
+    return segments.length === 1 ? [{ kind: 'session-opened', session, opened: identity.opened }] : []
+  }
+
   function storedEvent(segment: ManifestSegment): LedgerEvent {
     const { number, key: objectKey, sha256, bytes, index, records } = segment
     return { kind: 'segment-stored', session, number, key: objectKey, sha256, bytes, index, records, last: close !== null && segment === segments.at(-1) }
@@ -107,43 +123,51 @@ export function createSessionSealer(options: {
      * last stored segment, which the ledger may lack; naming it twice is harmless.
      */
     async takeOver(): Promise<{ readonly spoolEnd: number; readonly events: LedgerEvent[] }> {
+      const found = await store.get(manifestKey(session))
+      if (found !== null) {
+        // Closed and whole: there is nothing to go on from, and reading a long session again would be in vain.
+        const { manifest, document } = readManifest(found)
+        segments.push(...manifest.segments)
+        close = manifest.close
+        const event: LedgerEvent = { kind: 'session-closed', session, manifest: { key: manifestKey(session), sha256: document.sha256 }, segments: segments.length }
+        return { spoolEnd: Number.MAX_SAFE_INTEGER, events: [...openedEvents(), storedEvent(segments.at(-1)!), event] }
+      }
       const stored = await readStoredPart(store, identity, {
         segment(number) {
           indexedSegment = number
-          indexLines = []
+          clearIndex()
         },
         record: track,
-        index: () => Buffer.from(indexLines.join(''), 'utf8'),
+        index: () => Buffer.concat(indexLines.pieces()),
       })
-      indexLines = []
+      clearIndex()
       if (stored === null) return { spoolEnd: 0, events: [] }
       segments.push(...stored.segments)
       indexedSegment = segments.length + 1
       wasRecovered ||= stored.recovered
       opened = true
-      const events: LedgerEvent[] = segments.length === 1 ? [{ kind: 'session-opened', session, opened: identity.opened }] : []
-      events.push(storedEvent(segments.at(-1)!))
+      const events: LedgerEvent[] = [...openedEvents(), storedEvent(segments.at(-1)!)]
       if (stored.isLast) {
         const { manifest, event } = manifestEvents()
-        const objectKey = manifestKey(session)
-        if ((await store.head(objectKey)) === null) await putOnce(store, objectKey, manifest)
+        await putOnce(store, manifestKey(session), manifest)
         events.push(event)
       }
       return { spoolEnd: stored.spoolEnd, events }
     },
-    add(record: SessionRecord, bytes: Buffer, start: number, recordEnd: number): void {
+    /** Adds a record, which stands in `bytes` from `from` to `to` and in the spool from `start` to `recordEnd`. */
+    add(record: TrackedRecord, { bytes, from, to }: { bytes: Buffer; from: number; to: number }, start: number, recordEnd: number): void {
       if (pendingRecords === 0) {
         firstTime = record.time
         firstStart = start
       }
       track(record, recordsTo() + pendingRecords)
-      pending.push(bytes)
-      pendingBytes += bytes.length
+      pending.add(bytes, from, to)
       pendingRecords++
       end = recordEnd
     },
+    /** What is held until the next segment: records and their index. */
     get pendingBytes(): number {
-      return pendingBytes
+      return pending.length + indexLines.length
     },
     /** Time of the oldest record that is not stored, or 0. */
     get pendingSince(): number {
@@ -185,10 +209,10 @@ export function createSessionSealer(options: {
           recovered: options.recovered,
           identity,
         },
-        pending,
+        pending.pieces(),
       )
-      const indexBytes = Buffer.from(indexLines.join(''), 'utf8')
-      const index = { key: statementIndexKey(session, number), sha256: sha256Of(indexBytes), bytes: indexBytes.length, statements: indexLines.length }
+      const indexBytes = Buffer.concat(indexLines.pieces())
+      const index = { key: statementIndexKey(session, number), sha256: sha256Of(indexBytes), bytes: indexBytes.length, statements: indexedStatements }
       const objectKey = segmentKey(session, number)
       await putOnce(store, objectKey, sealed.bytes)
       await putOnce(store, index.key, indexBytes)
@@ -204,9 +228,8 @@ export function createSessionSealer(options: {
         }
         opened = true
         indexedSegment = number + 1
-        indexLines = []
-        pending = []
-        pendingBytes = 0
+        clearIndex()
+        pending.clear()
         pendingRecords = 0
         return events
       } catch (error) {

@@ -4,25 +4,19 @@
  * Knows where each record ends in the spool, which is what a segment's header repeats; knows nothing of sessions.
  */
 import { closeSync, openSync, readSync, unlinkSync } from 'node:fs'
-import { BadRecord, decodeRecord, recordHeaderBytes, recordLength, recordPayloadBytesMax, type SessionRecord } from '../../session/records.ts'
+import { recordHeaderBytes, recordLength } from '../../session/records.ts'
 import { listSpoolFiles, type SpoolFile } from '../spool/spool-files.ts'
 
 const readBytes = 1024 * 1024
-
-export type SpooledRecord = {
-  readonly record: SessionRecord
-  /** The record as it stands in the spool. */
-  readonly bytes: Buffer
-  /** Spool positions of its first byte and behind its last. */
-  readonly start: number
-  readonly end: number
-}
+const nothing: Buffer = Buffer.alloc(0)
 
 export type SpoolDamage = { readonly path: string; readonly position: number; readonly lostBytes: number; readonly what: string; readonly isTail: boolean }
 
-export function createSpoolReader({ folder, epoch }: { readonly folder: string; readonly epoch: number }) {
+/** `start`: the position to begin at; null for the first byte of the first file. */
+export function createSpoolReader({ folder, epoch, start }: { readonly folder: string; readonly epoch: number; readonly start: number | null }) {
   let open: { readonly file: SpoolFile; readonly descriptor: number } | null = null
-  let position: number | null = null
+  let position = start
+  let buffer = nothing
 
   const files = (): SpoolFile[] => listSpoolFiles(folder).filter((file) => file.epoch === epoch)
 
@@ -46,43 +40,24 @@ export function createSpoolReader({ folder, epoch }: { readonly folder: string; 
       return position
     },
     /**
-     * The next whole records, up to about 1 MiB of them, none beyond `limit`. Empty at the limit. They alias one buffer of their own.
-     * @throws BadRecord at damage when nothing sound lies before it
+     * What stands at `position`: up to 1 MiB, or one record if that is larger, and nothing beyond `limit`. Empty at the limit.
+     * The last record may be cut. Valid until the next call; `advance` says how much of it was whole.
+     * @throws BadRecord when the first record claims more than any has
      */
-    next(limit: number): SpooledRecord[] {
+    read(limit: number): Buffer {
       const at = this.position
-      if (at >= limit) return []
+      if (at >= limit) return nothing
       let current = open
       if (current === null || at < current.file.start || nextStart(current.file) <= at) current = fileAt(at)
-      if (current === null) return []
+      if (current === null) return nothing
       const boundary = Math.min(limit, nextStart(current.file))
-      let bytes = read(current, at, Math.min(readBytes, boundary - at))
-      const first = recordLength(bytes, 0)
-      // A record larger than one read; its own claim says how much it takes.
-      if (first === null && bytes.length >= recordHeaderBytes) {
-        const whole = recordHeaderBytes + Math.min(bytes.readUInt32LE(4), recordPayloadBytesMax)
-        if (whole > bytes.length) bytes = read(current, at, Math.min(whole, boundary - at))
-      }
-      const records: SpooledRecord[] = []
-      for (let offset = 0; offset < bytes.length; ) {
-        let length: number | null
-        let record: SessionRecord
-        try {
-          length = recordLength(bytes, offset)
-          if (length === null) {
-            if (records.length === 0) throw new BadRecord(offset, 'the bytes end inside a record')
-            break
-          }
-          record = decodeRecord(bytes, offset)
-        } catch (error) {
-          if (records.length > 0) break // What lies before the damage is given first; the next call meets it again.
-          throw error
-        }
-        records.push({ record, bytes: bytes.subarray(offset, offset + length), start: at + offset, end: at + offset + length })
-        offset += length
-      }
-      position = records.at(-1)?.end ?? at
-      return records
+      const bytes = fill(current, at, Math.min(readBytes, boundary - at))
+      if (recordLength(bytes, 0) !== null || bytes.length < recordHeaderBytes) return bytes
+      const whole = recordHeaderBytes + bytes.readUInt32LE(4)
+      return whole > bytes.length ? fill(current, at, Math.min(whole, boundary - at)) : bytes
+    },
+    advance(bytes: number): void {
+      position = this.position + bytes
     },
     /** Goes on behind damage at the present position: at the next file, or nowhere when this is the last. */
     skipDamage(what: string): SpoolDamage {
@@ -123,15 +98,15 @@ export function createSpoolReader({ folder, epoch }: { readonly folder: string; 
     return all.find((candidate) => candidate.start > file.start)?.start ?? Number.POSITIVE_INFINITY
   }
 
-  function read(from: { readonly file: SpoolFile; readonly descriptor: number }, at: number, count: number): Buffer {
-    const bytes = Buffer.allocUnsafeSlow(count)
+  function fill(from: { readonly file: SpoolFile; readonly descriptor: number }, at: number, count: number): Buffer {
+    if (buffer.length < count) buffer = Buffer.allocUnsafeSlow(count)
     let done = 0
     while (done < count) {
-      const got = readSync(from.descriptor, bytes, done, count - done, at - from.file.start + done)
+      const got = readSync(from.descriptor, buffer, done, count - done, at - from.file.start + done)
       if (got === 0) break
       done += got
     }
-    return bytes.subarray(0, done)
+    return buffer.subarray(0, done)
   }
 
   function remove(file: SpoolFile): void {

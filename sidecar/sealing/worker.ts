@@ -1,5 +1,6 @@
 /**
- * The sealing thread: first recovers the spools of processes that are gone, then follows the running one until told to stop.
+ * The sealing thread: first recovers the spools of processes that are gone, then follows the running one until told to stop or
+ * until there is nothing to do.
  *
  * Its priority is lower than the connections': when both want the processor, traffic goes first and the spool waits on disk.
  */
@@ -15,6 +16,7 @@ import { loadOrCreateRecorderKey, publishRecorder } from '../../session/recorder
 import { openStore } from '../../session/stores/open-store.ts'
 import { listSpoolFiles } from '../spool/spool-files.ts'
 import { spoolPosition } from '../spool/spool-position.ts'
+import { createGarbageCollection } from './collect-garbage.ts'
 import { openLedgerWriter } from './ledger-writer.ts'
 import type { FromSealer, SealingWork, ToSealer } from './messages.ts'
 import { createPersist } from './persist.ts'
@@ -23,6 +25,8 @@ import { createSpoolReader } from './spool-reader.ts'
 
 const pollMilliseconds = 100
 const heartbeatMilliseconds = 60_000
+const idleMilliseconds = 5_000
+const quietMilliseconds = 2_000
 const niceness = 10
 
 invariant(parentPort !== null, 'the sealing worker runs in a worker thread')
@@ -31,6 +35,8 @@ const work = workerData as SealingWork
 const position = spoolPosition(work.position)
 const say = (message: FromSealer): void => port.postMessage(message)
 const log = (level: 'info' | 'warn' | 'error', text: string, fields: Record<string, string | number> = {}): void => say({ kind: 'log', level, text, fields })
+
+const garbage = createGarbageCollection()
 
 let stop = false
 port.on('message', (message: ToSealer) => {
@@ -70,13 +76,13 @@ const ledger = await persist(() => openLedgerWriter({
 }))
 const common = { store, key, ledger, limits: work.limits, events, persist }
 
-if (!work.isRestart) {
+if (work.start.kind === 'first') {
   await persist(() => publishRecorder(store, key))
   await enter({ kind: 'recorder-started', steno: work.stenoVersion, spool: os.hostname() })
   await recover()
+  say({ kind: 'recovered' })
 }
-await follow()
-say({ kind: 'stopped' })
+say({ kind: await follow() })
 port.close()
 
 async function enter(event: LedgerEvent): Promise<void> {
@@ -87,7 +93,7 @@ async function enter(event: LedgerEvent): Promise<void> {
 async function recover(): Promise<void> {
   const epochs = new Set(listSpoolFiles(work.spoolFolder).map((file) => file.epoch))
   for (const epoch of [...epochs].filter((candidate) => candidate !== work.epoch).sort((a, b) => a - b)) {
-    const reader = createSpoolReader({ folder: work.spoolFolder, epoch })
+    const reader = createSpoolReader({ folder: work.spoolFolder, epoch, start: null })
     const sealer = createSealer({ ...common, reader, epoch, resuming: true, recovered: true })
     const end = reader.end
     while (await sealer.step(end));
@@ -100,14 +106,27 @@ async function recover(): Promise<void> {
   }
 }
 
-async function follow(): Promise<void> {
-  const reader = createSpoolReader({ folder: work.spoolFolder, epoch: work.epoch })
-  const sealer = createSealer({ ...common, reader, epoch: work.epoch, resuming: work.isRestart, recovered: false })
+/** Seals what the running process spools until told to stop, or until there has been nothing to seal for a while. */
+async function follow(): Promise<'stopped' | 'idle'> {
+  const start = work.start.kind === 'woken' ? work.start.position : null
+  const reader = createSpoolReader({ folder: work.spoolFolder, epoch: work.epoch, start })
+  const sealer = createSealer({ ...common, reader, epoch: work.epoch, resuming: work.start.kind === 'failed', recovered: false })
+  let busyAt = Date.now()
+  let readAt = busyAt
   for (;;) {
     const isLast = stop
-    while (await sealer.step(position.writtenBytes)) release()
+    while (await sealer.step(position.writtenBytes)) {
+      release()
+      busyAt = readAt = Date.now()
+    }
     release()
     if (isLast) break
+    if (Date.now() - readAt >= quietMilliseconds && sealer.oldestTime === 0) garbage.quiet()
+    if (sealer.openSessions > 0) busyAt = Date.now()
+    else if (Date.now() - busyAt >= idleMilliseconds) {
+      reader.close()
+      return 'idle'
+    }
     if (Date.now() - ledger.lastTime >= heartbeatMilliseconds) await enter({ kind: 'heartbeat', openSessions: sealer.openSessions })
     if (!stop) await sleep(pollMilliseconds)
   }
@@ -116,9 +135,11 @@ async function follow(): Promise<void> {
   reader.close()
   reader.releaseAll()
   await enter({ kind: 'recorder-stopped' })
+  return 'stopped'
 
   function release(): void {
     const settled = sealer.settledPosition
+    garbage.sealed(settled - position.releasedBytes)
     position.releasedBytes = settled
     position.oldestTime = sealer.oldestTime
     reader.release(settled)

@@ -31,6 +31,7 @@ export const defaultSpoolLimits: SpoolLimits = {
 }
 
 const nothing = Buffer.alloc(0)
+const noRoom: readonly string[] = ['ENOSPC', 'EDQUOT']
 
 export type SpoolWriter = ReturnType<typeof createSpoolWriter>
 
@@ -42,7 +43,7 @@ export function createSpoolWriter(options: {
   /** Records that a fresh file must begin with, so that it can be understood when the files before it are gone. */
   readonly filePreamble: () => Buffer
   /** The write itself; a test puts a failing disk here. */
-  readonly write?: typeof writeSync
+  readonly write?: typeof writeSync | undefined
 }) {
   const { folder, epoch, position, limits } = options
   const write = options.write ?? writeSync
@@ -72,26 +73,56 @@ export function createSpoolWriter(options: {
 
   function writeWhole(bytes: Buffer): SpoolRefusal | null {
     try {
-      if (file === null || file.bytes >= limits.fileBytesMax) {
-        const start = position.writtenBytes
-        const descriptor = openSync(spoolFilePath(folder, epoch, start), 'wx', 0o600)
-        if (file !== null) closeSync(file.descriptor)
-        file = { descriptor, start, bytes: 0 }
-      }
-      const preamble = file.bytes === 0 ? options.filePreamble() : nothing
+      if (file === null || file.bytes >= limits.fileBytesMax) beginFile()
+      const target = file!
+      const preamble = target.bytes === 0 ? options.filePreamble() : nothing
       if (preamble.length > 0) bytes = Buffer.concat([preamble, bytes])
       torn = true
       for (let done = 0; done < bytes.length; ) {
-        const count = write(file.descriptor, bytes, done, bytes.length - done, file.bytes + done)
-        if (count === 0) throw Object.assign(new Error('the file system took no bytes'), { code: 'ENOSPC' })
+        const count = write(target.descriptor, bytes, done, bytes.length - done, target.bytes + done)
+        if (count === 0) throw tookNothing()
         done += count
       }
       torn = false
-      file.bytes += bytes.length
+      target.bytes += bytes.length
       position.writtenBytes += bytes.length
       return null
     } catch (error) {
-      return failed(error)
+      const refusal = failed(error)
+      if (noRoom.includes(refusal.code)) leaveFullFile()
+      return refusal
+    }
+  }
+
+  function beginFile(): void {
+    const start = position.writtenBytes
+    const descriptor = openSync(spoolFilePath(folder, epoch, start), 'wx', 0o600)
+    if (file !== null) closeSync(file.descriptor)
+    file = { descriptor, start, bytes: 0 }
+  }
+
+  /**
+   * Only files behind which another begins are deleted once they are stored. On a full disk that must not wait for this one to
+   * reach its size, which it never will.
+   */
+  function leaveFullFile(): void {
+    if (file === null || file.bytes === 0) return
+    cutTorn()
+    try {
+      beginFile()
+    } catch {
+      // No room for a name either: the next append tries again.
+    }
+  }
+
+  /** Forgets what a failed append left behind the last whole record. */
+  function cutTorn(): void {
+    if (!torn || file === null) return
+    try {
+      ftruncateSync(file.descriptor, file.bytes)
+      torn = false
+    } catch {
+      // The next append writes over the same place, and a reader cuts a torn tail off by its checksum.
     }
   }
 
@@ -102,7 +133,9 @@ export function createSpoolWriter(options: {
       try {
         const zeros = Buffer.alloc(64 * 1024)
         for (let at = 0; at < limits.reserveBytes; ) {
-          at += write(descriptor, zeros, 0, Math.min(zeros.length, limits.reserveBytes - at), at)
+          const count = write(descriptor, zeros, 0, Math.min(zeros.length, limits.reserveBytes - at), at)
+          if (count === 0) throw tookNothing()
+          at += count
         }
         reserveHeld = true
       } finally {
@@ -130,16 +163,7 @@ export function createSpoolWriter(options: {
       if (refusal === null && !reserveHeld) holdReserve()
       return refusal
     },
-    /** Forgets what a failed append left behind the last whole record. */
-    cutTorn(): void {
-      if (!torn || file === null) return
-      try {
-        ftruncateSync(file.descriptor, file.bytes)
-        torn = false
-      } catch {
-        // The next append writes over the same place, and a reader cuts a torn tail off by its checksum.
-      }
-    },
+    cutTorn,
     /** For the few records that end sessions while the disk is full: gives the reserve back first, and is not held by the caps. */
     appendFromReserve(bytes: Buffer): SpoolRefusal | null {
       if (reserveHeld) releaseReserve()
@@ -151,4 +175,8 @@ export function createSpoolWriter(options: {
       releaseReserve()
     },
   }
+}
+
+function tookNothing(): Error {
+  return Object.assign(new Error('the file system took no bytes'), { code: 'ENOSPC' })
 }

@@ -12,7 +12,10 @@ import type { Place } from './wire.ts'
 export const isSocketFolder = (host: UpstreamHost): boolean => host.address === null && /^[/@]/.test(host.name)
 
 /** @throws AttemptFailed when the name does not resolve, or `signal` ends the wait */
-export async function placesOf(host: UpstreamHost, { signal, shuffled }: { readonly signal: AbortSignal; readonly shuffled: boolean }): Promise<Place[]> {
+export async function placesOf(
+  host: UpstreamHost,
+  { signal, shuffled }: { readonly signal: AbortSignal; readonly shuffled: boolean },
+): Promise<Place[]> {
   const { port } = host
   if (isSocketFolder(host)) {
     const path = `${host.name}/.s.PGSQL.${port}`

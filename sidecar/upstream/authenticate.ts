@@ -45,17 +45,27 @@ export function createSignIn(signIn: SignIn) {
   function demand(method: AuthenticationMethod): void {
     if (settings.allowedAuthentication === null || settings.allowedAuthentication.has(method)) return
     const asked = method === 'none' ? 'lets us in without asking for a password' : `asks for ${method} authentication`
-    throw new SignInImpossible(`the server ${asked}, which require_auth forbids`, 'Change the server’s pg_hba.conf, or require_auth in the connection string.')
+    throw new SignInImpossible(
+      `the server ${asked}, which require_auth forbids`,
+      'Change the server’s pg_hba.conf, or require_auth in the connection string.',
+    )
   }
   function demandUnbound(): void {
     if (settings.channelBinding !== 'require') return
     const why = !encrypted ? 'the connection is not encrypted' : 'the server does not offer it'
-    throw new SignInImpossible(`channel_binding=require cannot be kept: ${why}`, 'Use TLS and SCRAM-SHA-256 passwords on the server, or channel_binding=prefer.')
+    throw new SignInImpossible(
+      `channel_binding=require cannot be kept: ${why}`,
+      'Use TLS and SCRAM-SHA-256 passwords on the server, or channel_binding=prefer.',
+    )
   }
   async function password(): Promise<Secret> {
     const found = await signIn.findPassword()
-    if (found !== null) return found
-    throw new SignInImpossible(`the server asks for the password of ${signIn.user} and there is none`, 'Put it into the upstream file or a password file (passfile).')
+    if (found !== null && !found.reveal().includes('\0')) return found
+    if (found !== null) throw new SignInImpossible('the password holds a zero byte, which cannot be sent', 'Correct the password file.')
+    throw new SignInImpossible(
+      `the server asks for the password of ${signIn.user} and there is none`,
+      'Put it into the upstream file or a password file (passfile).',
+    )
   }
   function expect(wanted: typeof state): void {
     if (state !== wanted) throw new BadStartup('the server sent an authentication message out of order')
@@ -64,7 +74,11 @@ export function createSignIn(signIn: SignIn) {
   async function respond(request: AuthenticationRequest): Promise<Buffer | null> {
     switch (request.kind) {
       case 'ok':
-        if (state === 'challenge' || state === 'proof') throw new SignInImpossible('the server let us in before it proved that it knows the password', 'Check that the address is the database you mean.')
+        if (state === 'challenge' || state === 'proof')
+          throw new SignInImpossible(
+            'the server let us in before it proved that it knows the password',
+            'Check that the address is the database you mean.',
+          )
         if (state === 'start') demand('none')
         if (!bound) demandUnbound()
         return null
@@ -73,7 +87,10 @@ export function createSignIn(signIn: SignIn) {
         demand('password')
         demandUnbound()
         if (!encrypted && !signIn.local && !signIn.allowCleartextPassword) {
-          throw new SignInImpossible('the server asks for the password in clear over a connection that is not encrypted', 'Use sslmode=require or stronger, scram-sha-256 on the server, or --allow-cleartext-password.')
+          throw new SignInImpossible(
+            'the server asks for the password in clear over a connection that is not encrypted',
+            'Use sslmode=require or stronger, scram-sha-256 on the server, or --allow-cleartext-password.',
+          )
         }
         state = 'answered'
         return encodePasswordMessage((await password()).reveal())
@@ -114,14 +131,20 @@ export function createSignIn(signIn: SignIn) {
 
   function chooseBinding(mechanisms: readonly string[]): ChannelBinding {
     if (mechanisms.includes(scramSha256Plus) && !encrypted) {
-      throw new SignInImpossible('the server offers channel binding over a connection that is not encrypted', 'Somebody may be in between: use sslmode=verify-full.')
+      throw new SignInImpossible(
+        'the server offers channel binding over a connection that is not encrypted',
+        'Somebody may be in between: use sslmode=verify-full.',
+      )
     }
     // A certificate without a single hash (Ed25519) cannot be bound to; saying "we could" would then look like an attack to the server.
     const hash = certificate === null || settings.channelBinding === 'disable' ? null : certificateHash(certificate)
     if (mechanisms.includes(scramSha256Plus) && hash !== null) return { kind: 'bound', certificateHash: hash }
     if (mechanisms.includes(scramSha256)) return { kind: hash === null ? 'impossible' : 'unused' }
     const offered = mechanisms.map((name) => name.slice(0, 40).replace(/[^\w-]/g, '?')).slice(0, 8)
-    throw new SignInImpossible(`the server offers only ${offered.join(', ') || 'nothing'} for signing in`, 'Give this user a SCRAM-SHA-256 password on the server.')
+    throw new SignInImpossible(
+      `the server offers only ${offered.join(', ') || 'nothing'} for signing in`,
+      'Give this user a SCRAM-SHA-256 password on the server.',
+    )
   }
 
   return {

@@ -10,7 +10,7 @@ import type tls from 'node:tls'
 import { messageOf } from '../../base/errors.ts'
 import { invariant } from '../../base/invariant.ts'
 import type { ConnectionSettings, UpstreamHost } from '../../postgres/connection-string.ts'
-import { BadStartup, encodeCancelRequest, encodeMessage } from '../../postgres/startup-messages.ts'
+import { BadStartup, encodeCancelRequest, encodeMessage, encodeStartup } from '../../postgres/startup-messages.ts'
 import { isSocketFolder, placesOf, shuffle } from './addresses.ts'
 import { createSignIn } from './authenticate.ts'
 import { AttemptFailed, ConnectAborted, UpstreamRefused, UpstreamUnreachable } from './errors.ts'
@@ -35,20 +35,11 @@ export type UpstreamConnection = {
   readonly tls: string | null
   /** The server that was reached, its address pinned: where a cancel request has to go. */
   readonly target: UpstreamHost
-  /**
-   * Starts reading: each piece goes to `sink` and is valid only during the call when `readBuffer` was given. The one way to read then;
-   * without `readBuffer`, the socket's own events may be used instead. `socket.pause()` and `resume()` work in either case.
-   */
-  receive(sink: (bytes: Buffer) => void): void
 }
 
 export type UpstreamSession = UpstreamConnection & Greeting
 
-export type ConnectOptions = {
-  readonly signal?: AbortSignal
-  /** A plain socket reads into this buffer over and over; see `receive`. */
-  readonly readBuffer?: Buffer
-}
+export type ConnectOptions = { readonly signal?: AbortSignal }
 
 /** SQLSTATE of a server that starts, stops or recovers: another host may be better. */
 const cannotConnectNow = '57P03'
@@ -61,13 +52,17 @@ const authenticationFailures = new Set([notAuthorised, '28P01'])
  * sslmode=allow means plain here, since only the exchange would tell.
  * @throws UpstreamUnreachable, TlsFilesUnusable, ConnectAborted
  */
-export async function openTransport(settings: ConnectionSettings, host: UpstreamHost, options: ConnectOptions = {}): Promise<UpstreamConnection> {
+export async function openTransport(
+  settings: ConnectionSettings,
+  host: UpstreamHost,
+  options: ConnectOptions = {},
+): Promise<UpstreamConnection> {
   const attempts: Attempt[] = []
   const found = await eachPlace(settings, host, options, attempts, async (place, signal) => {
     let failure: unknown = null
     for (const encryption of encryptionsOf(settings, host)) {
       try {
-        const wire = await openWire(settings, host, place, encryption, { ...options, signal })
+        const wire = await openWire(settings, host, place, encryption, { signal })
         wire.release()
         return connectionOf(wire, host, place, Buffer.alloc(0))
       } catch (error) {
@@ -94,7 +89,7 @@ export async function connectUpstream(
 ): Promise<UpstreamSession> {
   const { user } = settings
   invariant(user !== null, 'custody has a user')
-  const parameters = startupParameters(settings, startup)
+  const packet = encodeStartup({ protocolMinor: settings.protocolMinor.wanted, parameters: startupParameters(settings, startup) })
   const attempts: Attempt[] = []
   const wanted = settings.targetSessionAttributes
   let refusal: UpstreamRefused | null = null
@@ -104,7 +99,7 @@ export async function connectUpstream(
         const signInTo = (wire: Wire): Promise<StartUp> =>
           startUp(wire, {
             protocol: settings.protocolMinor,
-            parameters,
+            packet,
             signIn: createSignIn({
               settings,
               user,
@@ -116,7 +111,7 @@ export async function connectUpstream(
             }),
           })
         const one = (encryption: Encryption): Promise<UpstreamSession> =>
-          openSession(settings, host, place, encryption, attributes, signInTo, { ...options, signal })
+          openSession(settings, host, place, encryption, attributes, signInTo, { signal })
         try {
           return await tryEncryptions(encryptionsOf(settings, host), one)
         } catch (error) {
@@ -136,16 +131,21 @@ export async function connectUpstream(
  * Asks the server to cancel what the process runs, over a connection of its own; resolves when the server has closed it.
  * @throws UpstreamUnreachable, TlsFilesUnusable, ConnectAborted
  */
-export async function sendCancel(settings: ConnectionSettings, target: UpstreamHost, processId: number, cancelKey: Buffer, options: ConnectOptions = {}): Promise<void> {
-  const connection = await openTransport(settings, target, options)
-  const { socket } = connection
+export async function sendCancel(
+  settings: ConnectionSettings,
+  target: UpstreamHost,
+  processId: number,
+  cancelKey: Buffer,
+  options: ConnectOptions = {},
+): Promise<void> {
+  const { socket } = await openTransport(settings, target, options)
   const silence = new AbortController()
   const timer = setTimeout(() => socket.destroy(), settings.connectTimeoutMilliseconds || 60_000)
   const stop = (): void => void socket.destroy()
   options.signal?.addEventListener('abort', stop, { once: true })
   try {
     const closed = once(socket, 'close', { signal: silence.signal })
-    connection.receive(() => undefined)
+    socket.resume()
     socket.write(encodeCancelRequest(processId, cancelKey))
     // The server closes without an answer, which some TLS stacks report as a reset: the request went out all the same.
     await closed.catch(() => undefined)
@@ -194,7 +194,10 @@ async function eachPlace<Result>(
 }
 
 /** sslmode's second try: after a failed handshake, or when the server does not let us in this way. The first refusal is the better told one. */
-async function tryEncryptions<Result>(encryptions: readonly Encryption[], use: (encryption: Encryption) => Promise<Result>): Promise<Result> {
+async function tryEncryptions<Result>(
+  encryptions: readonly Encryption[],
+  use: (encryption: Encryption) => Promise<Result>,
+): Promise<Result> {
   const [first, second] = encryptions
   invariant(first !== undefined, 'there is always one way to try')
   try {
@@ -220,7 +223,7 @@ async function openSession(
   encryption: Encryption,
   attributes: ConnectionSettings['targetSessionAttributes'],
   signInTo: (wire: Wire) => Promise<StartUp>,
-  options: ConnectOptions & { readonly signal: AbortSignal },
+  options: { readonly signal: AbortSignal },
 ): Promise<UpstreamSession> {
   const wire = await openWire(settings, host, place, encryption, options)
   try {
@@ -255,6 +258,5 @@ function connectionOf(wire: Wire, host: UpstreamHost, place: Place, leftover: Bu
     port: host.port,
     tls: wire.tls,
     target: 'path' in place ? host : { ...host, address: place.address },
-    receive: (sink) => wire.receive(sink),
   }
 }

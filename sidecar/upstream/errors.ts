@@ -40,7 +40,8 @@ export type Attempt = { readonly host: string; readonly port: number; readonly r
 /** No host of the connection string gave a usable session. */
 export class UpstreamUnreachable extends UpstreamError {
   readonly code = 'UPSTREAM_UNREACHABLE'
-  readonly remedy = 'Check that the database runs, that its address and port are right, and that this machine may reach it; the message holds the reason for each host.'
+  readonly remedy =
+    'Check that the database runs, that its address and port are right, and that this machine may reach it; the message holds the reason for each host.'
   readonly sqlState = '08006'
   readonly attempts: readonly Attempt[]
   constructor(attempts: readonly Attempt[], cause: unknown) {

@@ -43,7 +43,8 @@ export function createFrameReader(wire: Wire) {
   })
 
   async function more(): Promise<void> {
-    if (consumedBytes + held.length > startupBytesMax) throw new AttemptFailed('protocol', `the server sent more than ${startupBytesMax} bytes before it was ready`)
+    if (consumedBytes + held.length > startupBytesMax)
+      throw new AttemptFailed('protocol', `the server sent more than ${startupBytesMax} bytes before it was ready`)
     if (failure !== null) throw new AttemptFailed('network', messageOf(failure), failure)
     await new Promise<void>((resolve) => (wake = resolve))
   }
@@ -88,6 +89,10 @@ function lengthOf(bytes: Buffer): number {
   } catch (error) {
     throw new AttemptFailed('protocol', `this is no PostgreSQL server: ${messageOf(error)}`, error)
   }
-  if (length > startupFrameBytesMax) throw new AttemptFailed('protocol', `the server sent a start-up message of ${length} bytes, more than the ${startupFrameBytesMax} that are allowed`)
+  if (length > startupFrameBytesMax)
+    throw new AttemptFailed(
+      'protocol',
+      `the server sent a start-up message of ${length} bytes, more than the ${startupFrameBytesMax} that are allowed`,
+    )
   return length
 }

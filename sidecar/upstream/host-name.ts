@@ -21,7 +21,7 @@ export function certificateFits(certificate: X509Certificate, host: string): boo
 
 export function nameMatches(pattern: string, host: string): boolean {
   const [wanted, name] = [pattern.toLowerCase(), host.toLowerCase()]
-  if (wanted === name) return !wanted.includes('\0')
+  if (wanted === name) return wanted !== '' && !wanted.includes('\0')
   if (wanted.length < 3 || !wanted.startsWith('*.') || wanted.length > name.length) return false
   const suffix = wanted.slice(1)
   return name.endsWith(suffix) && name.indexOf('.') >= name.length - suffix.length

@@ -45,7 +45,8 @@ async function ask(wire: Wire, { reader, startupFrames }: StartUp, sql: string):
     } else if (type === 'E') refusal = decodeErrorResponse(body).message
     else if (type === 'S' || type === 'N') startupFrames.push(frame)
     else if (type === 'Z') {
-      if (answer === null) throw new AttemptFailed('session', `the server does not say what kind of session it is${refusal === null ? '' : `: ${refusal}`}`)
+      if (answer === null)
+        throw new AttemptFailed('session', `the server does not say what kind of session it is${refusal === null ? '' : `: ${refusal}`}`)
       return answer
     } else if (type !== 'T' && type !== 'C' && type !== 'A') break
   }

@@ -11,7 +11,6 @@ import {
   decodeNegotiateProtocolVersion,
   decodeParameterStatus,
   decodeReadyForQuery,
-  encodeStartup,
 } from '../../postgres/startup-messages.ts'
 import { AttemptFailed, SignInImpossible, UpstreamRefused } from './errors.ts'
 import { createFrameReader } from './frame-reader.ts'
@@ -36,25 +35,27 @@ export type StartUp = Greeting & {
 
 type Options = {
   readonly protocol: { readonly wanted: number; readonly least: number }
-  readonly parameters: readonly [string, string][]
+  /** The encoded StartupMessage. */
+  readonly packet: Buffer
   readonly signIn: ReturnType<typeof createSignIn>
 }
 
 /** @throws UpstreamRefused, SignInImpossible, AttemptFailed */
-export async function startUp(wire: Wire, { protocol, parameters, signIn }: Options): Promise<StartUp> {
+export async function startUp(wire: Wire, { protocol, packet, signIn }: Options): Promise<StartUp> {
   const reader = createFrameReader(wire)
   try {
-    wire.socket.write(encodeStartup({ protocolMinor: protocol.wanted, parameters }))
+    wire.socket.write(packet)
     const protocolMinor = await authenticate(wire, reader, protocol, signIn)
     return { reader, ...(await greeting(reader, protocolMinor)) }
   } catch (error) {
     reader.release()
-    if (error instanceof BadStartup) throw new AttemptFailed('protocol', `the server does not keep to the PostgreSQL protocol: ${messageOf(error)}`, error)
+    if (error instanceof BadStartup)
+      throw new AttemptFailed('protocol', `the server does not keep to the PostgreSQL protocol: ${messageOf(error)}`, error)
     throw error
   }
 }
 
-/** The server's refusals from here on are about who we are; `authenticated` false lets libpq's rules try the other encryption. */
+/** Up to AuthenticationOk. Gives the minor version of the protocol that both ends speak. */
 async function authenticate(wire: Wire, reader: FrameReader, protocol: Options['protocol'], signIn: Options['signIn']): Promise<number> {
   let minor = protocol.wanted
   let negotiated = false
@@ -88,7 +89,10 @@ function negotiate({ body }: ServerFrame, protocol: Options['protocol']): number
   if (unknownOptions.length > 0) throw new BadStartup('it rejects protocol options that were not asked for')
   if (minor > protocol.wanted) throw new BadStartup('it negotiates a newer protocol than was asked for')
   if (minor < protocol.least) {
-    throw new SignInImpossible(`the server speaks protocol 3.${minor} at most, less than min_protocol_version`, 'Lower min_protocol_version or upgrade the server.')
+    throw new SignInImpossible(
+      `the server speaks protocol 3.${minor} at most, less than min_protocol_version`,
+      'Lower min_protocol_version or upgrade the server.',
+    )
   }
   return minor
 }

@@ -7,7 +7,10 @@
 import { invariant } from '../../base/invariant.ts'
 import type { ConnectionSettings } from '../../postgres/connection-string.ts'
 
-export function startupParameters(settings: ConnectionSettings, agent: { readonly database: string; readonly parameters: Readonly<Record<string, string>> }): [string, string][] {
+export function startupParameters(
+  settings: ConnectionSettings,
+  agent: { readonly database: string; readonly parameters: Readonly<Record<string, string>> },
+): [string, string][] {
   invariant(settings.user !== null, 'custody has a user')
   const fixed = new Set(['user', 'database', 'options', 'replication', ...settingsNamed(settings.options ?? '')])
   const merged = new Map<string, string>()

@@ -56,7 +56,11 @@ export async function loadTls(settings: TlsSettings): Promise<TlsContext> {
     if (contexts.size > contextsMax) contexts.delete(contexts.keys().next().value!)
     return { context, verifies: ca !== null }
   } catch (error) {
-    throw new TlsFilesUnusable(`the TLS files do not fit: ${messageOf(error)}`, 'Check that each file is PEM and that the key belongs to the certificate.', error)
+    throw new TlsFilesUnusable(
+      `the TLS files do not fit: ${messageOf(error)}`,
+      'Check that each file is PEM and that the key belongs to the certificate.',
+      error,
+    )
   }
 }
 
@@ -77,7 +81,10 @@ async function systemCertificates(): Promise<string[]> {
     const text = await readText(path, 'the system certificates', { mayBeMissing: true })
     if (text !== null) return [text]
   }
-  throw new TlsFilesUnusable('sslrootcert=system found no certificates on this machine', 'Install ca-certificates, set SSL_CERT_FILE, or name a file with sslrootcert.')
+  throw new TlsFilesUnusable(
+    'sslrootcert=system found no certificates on this machine',
+    'Install ca-certificates, set SSL_CERT_FILE, or name a file with sslrootcert.',
+  )
 }
 
 async function revocationLists({ revocationList, revocationFolder }: TlsSettings, defaultFile: string | null): Promise<string[]> {
@@ -88,7 +95,11 @@ async function revocationLists({ revocationList, revocationFolder }: TlsSettings
     try {
       entries = await readdir(revocationFolder)
     } catch (error) {
-      throw new TlsFilesUnusable(`the revocation folder ${revocationFolder} cannot be read: ${messageOf(error)}`, 'Check sslcrldir and its permissions.', error)
+      throw new TlsFilesUnusable(
+        `the revocation folder ${revocationFolder} cannot be read: ${messageOf(error)}`,
+        'Check sslcrldir and its permissions.',
+        error,
+      )
     }
     // OpenSSL's own naming: the issuer's hash and a number.
     for (const entry of entries.filter((candidate) => /^[0-9a-f]{8}\.r\d+$/.test(candidate))) {
@@ -99,10 +110,14 @@ async function revocationLists({ revocationList, revocationFolder }: TlsSettings
     const text = await readText(defaultFile, 'the revocation list', { mayBeMissing: true })
     if (text !== null) lists.push(text)
   }
-  return lists
+  // Node takes only the first list of a text.
+  return lists.flatMap((text) => text.match(/-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----/g) ?? [text])
 }
 
-async function clientCertificate(settings: TlsSettings, beside: (name: string) => string | null): Promise<{ cert: string; key: string } | null> {
+async function clientCertificate(
+  settings: TlsSettings,
+  beside: (name: string) => string | null,
+): Promise<{ cert: string; key: string } | null> {
   if (settings.certificateMode === 'disable') return null
   const certificatePath = settings.certificate ?? beside('postgresql.crt')
   const keyPath = settings.key ?? beside('postgresql.key')
@@ -131,7 +146,11 @@ async function clientCertificate(settings: TlsSettings, beside: (name: string) =
     )
   }
   // OpenSSL keeps a key of another kind beside the certificate without a word, and the server would only see no certificate.
-  if (!belongs(cert, key)) throw new TlsFilesUnusable(`the private key ${keyPath} does not belong to the certificate ${certificatePath}`, 'Name the pair with sslcert and sslkey.')
+  if (!belongs(cert, key))
+    throw new TlsFilesUnusable(
+      `the private key ${keyPath} does not belong to the certificate ${certificatePath}`,
+      'Name the pair with sslcert and sslkey.',
+    )
   return { cert, key: key.export({ type: 'pkcs8', format: 'pem' }) as string }
 }
 

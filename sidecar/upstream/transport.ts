@@ -40,7 +40,7 @@ export async function openWire(
   host: UpstreamHost,
   place: Place,
   encryption: Encryption,
-  options: { readonly signal: AbortSignal; readonly readBuffer?: Buffer },
+  options: { readonly signal: AbortSignal },
 ): Promise<Wire> {
   // Before connecting: a missing file should not cost the server a connection.
   const files = encryption === 'plain' ? null : await loadTls(settings.tls)
@@ -52,14 +52,17 @@ export async function openWire(
     wire.socket.write(encodeSslRequest())
     const answer = await reader.byte()
     // Bytes that came before the handshake were not encrypted: somebody in between wants them taken for the server's (CVE-2021-23222).
-    if (answer === 'S' && reader.bufferedBytes > 0) throw new AttemptFailed('tls', 'unencrypted bytes came behind the agreement on TLS: somebody may be in between')
+    if (answer === 'S' && reader.bufferedBytes > 0)
+      throw new AttemptFailed('tls', 'unencrypted bytes came behind the agreement on TLS: somebody may be in between')
     reader.release()
     if (answer === 'S') return await wrapTls(wire, host, settings.tls, files, options)
     // What an ErrorResponse says here is not shown: nobody vouches for it yet.
     if (answer === 'E') throw new AttemptFailed('tls', 'the server answered the request for TLS with an error')
-    if (answer !== 'N') throw new AttemptFailed('protocol', 'this is no PostgreSQL server: it answered the request for TLS with neither yes nor no')
+    if (answer !== 'N')
+      throw new AttemptFailed('protocol', 'this is no PostgreSQL server: it answered the request for TLS with neither yes nor no')
     if (reader.bufferedBytes > 0) throw new AttemptFailed('protocol', 'the server sent bytes that nobody asked for')
-    if (encryption === 'required') throw new AttemptFailed('tls', `the server does not offer TLS, which sslmode=${settings.tls.mode} demands`)
+    if (encryption === 'required')
+      throw new AttemptFailed('tls', `the server does not offer TLS, which sslmode=${settings.tls.mode} demands`)
     return wire
   } catch (error) {
     wire.release()

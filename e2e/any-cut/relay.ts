@@ -1,0 +1,68 @@
+/**
+ * A TCP relay for tests: passes bytes between a client and a server on this machine, cut as a test wants, and shows them to it.
+ *
+ * Pieces of the server's bytes go out in writes of their own with a pause between, so that the reader gets them in reads of their own.
+ */
+import { once } from 'node:events'
+import net, { type AddressInfo } from 'node:net'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
+
+export type Relay = AsyncDisposable & { readonly host: string; readonly port: number }
+
+/** Where to cut the server's bytes: `chunk` begins at `offset` of the connection's stream. Gives the pieces, which make up `chunk`. */
+export type Cutter = (chunk: Buffer, offset: number) => readonly Buffer[]
+
+export type RelayOptions = {
+  readonly target: { readonly host: string; readonly port: number }
+  readonly cut?: () => Cutter
+  /** Between two pieces. 0 is one turn of the event loop. */
+  readonly pauseMilliseconds?: () => number
+  readonly tap?: (side: 'client' | 'server', bytes: Buffer) => void
+}
+
+export async function startRelay(options: RelayOptions): Promise<Relay> {
+  const sockets = new Set<net.Socket>()
+  const listener = net.createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
+    const server = net.connect({ ...options.target, noDelay: true, allowHalfOpen: true })
+    for (const socket of [client, server]) {
+      sockets.add(socket)
+      socket.on('error', () => undefined) // The other side learns of it by `close`.
+      socket.on('close', () => sockets.delete(socket))
+    }
+    client.on('data', (chunk: Buffer) => {
+      options.tap?.('client', chunk)
+      server.write(chunk)
+    })
+    client.on('end', () => server.end())
+    client.on('close', () => server.destroy())
+    const cut: Cutter = options.cut?.() ?? ((chunk) => [chunk])
+    let offset = 0
+    let last = Promise.resolve()
+    server.on('data', (chunk: Buffer) => {
+      options.tap?.('server', chunk)
+      const pieces = cut(chunk, offset)
+      offset += chunk.length
+      last = last.then(async () => {
+        for (const piece of pieces) {
+          client.write(piece)
+          const milliseconds = pieces.length === 1 ? 0 : (options.pauseMilliseconds?.() ?? 0)
+          await (milliseconds > 0 ? sleep(milliseconds) : turn())
+        }
+      })
+    })
+    server.on('end', () => void last.then(() => client.end()))
+    server.on('close', () => void last.then(() => client.destroySoon()))
+  })
+  listener.listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const { address, port } = listener.address() as AddressInfo
+  return {
+    host: address,
+    port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      listener.close()
+      await once(listener, 'close')
+    },
+  }
+}

@@ -1,0 +1,55 @@
+/** A database that signs anybody in and then says what it is told to, whatever it is asked. */
+import { once } from 'node:events'
+import net, { type AddressInfo } from 'node:net'
+import { backend } from '../../postgres/messages/write-for-tests.ts'
+
+export type Script = {
+  /** Everything up to and with ReadyForQuery. */
+  readonly startUp: Buffer
+  /** Said as soon as something is asked. */
+  readonly answer: Buffer
+  /** Whether the connection is closed behind the answer, or left open. */
+  readonly closes: boolean
+}
+
+export const soundStartUp = Buffer.concat([
+  backend.raw('R', Buffer.alloc(4)),
+  backend.parameterStatus('server_version', '18.0'),
+  backend.parameterStatus('client_encoding', 'UTF8'),
+  backend.raw('K', Buffer.from([0, 0, 0, 9, 1, 2, 3, 4])),
+  backend.ready(),
+])
+
+export async function startFakeServer(script: () => Script): Promise<AsyncDisposable & { readonly host: string; readonly port: number }> {
+  const sockets = new Set<net.Socket>()
+  const listener = net.createServer((socket) => {
+    const { startUp, answer, closes } = script()
+    let isStarted = false
+    let isAnswered = false
+    sockets.add(socket)
+    socket.on('error', () => undefined) // The proxy may refuse what it is told in mid-sentence.
+    socket.on('close', () => sockets.delete(socket))
+    socket.on('data', () => {
+      if (!isStarted) {
+        isStarted = true
+        socket.write(startUp)
+      } else if (!isAnswered) {
+        isAnswered = true
+        if (closes) socket.end(answer)
+        else socket.write(answer)
+      }
+    })
+  })
+  listener.listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const { address, port } = listener.address() as AddressInfo
+  return {
+    host: address,
+    port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      listener.close()
+      await once(listener, 'close')
+    },
+  }
+}

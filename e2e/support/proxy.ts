@@ -1,0 +1,168 @@
+/**
+ * Steno as a person runs it, for tests: `bin/steno proxy` in a process of its own on a free port, and the other commands.
+ *
+ * Store, spool and configuration live in one folder below the system's temporary folder, removed on disposal unless the caller named
+ * it. A small shell ends the proxy when the test's process ends, however it ends.
+ */
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+
+const program = fileURLToPath(new URL('../../bin/steno', import.meta.url))
+const listenMillisecondsMax = 30_000
+const stopMillisecondsMax = 60_000
+
+/** A running proxy. `await using` stops it in good order. */
+export type RunningProxy = AsyncDisposable & {
+  readonly host: string
+  readonly port: number
+  readonly pid: number
+  readonly storeUrl: string
+  readonly storeFolder: string
+  readonly spoolFolder: string
+  /** The folder that holds store and spool: given to `startProxyProcess` again, the next proxy goes on with them. */
+  readonly folder: string
+  /** What it wrote to standard error so far: one JSON object a line. */
+  readonly log: () => string
+  /** For agents. Without a user, clients take `agent`. */
+  url(options?: AgentUrl): string
+  /** SIGKILL; returns when the process is gone. */
+  kill(): Promise<void>
+  /** SIGTERM; returns the exit code, 0 when all is stored. A proxy that does not end within a minute is killed: -1. */
+  stop(): Promise<number>
+}
+
+export type AgentUrl = { readonly user?: string; readonly password?: string; readonly database?: string; readonly sslmode?: string }
+
+export type ProxyOptions = {
+  /** The connection string; goes through the environment, so it may hold a password. */
+  readonly upstream: string
+  /** Where store and spool are, of an earlier proxy or to be inspected later; the caller removes it. */
+  readonly folder?: string
+  /** More arguments of `steno proxy`; a later one wins over an earlier. */
+  readonly arguments?: readonly string[]
+  readonly environment?: Readonly<Record<string, string>>
+}
+
+/** Starts a proxy and returns when it listens. Throws with its log when it ends instead. */
+export async function startProxyProcess(options: ProxyOptions): Promise<RunningProxy> {
+  const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'steno-proxy-'))
+  const storeFolder = join(folder, 'store')
+  const spoolFolder = join(folder, 'spool')
+  const storeUrl = pathToFileURL(storeFolder).href
+  await mkdir(storeFolder, { recursive: true })
+  const child = spawn(
+    program,
+    [
+      ...['proxy', '--listen', '127.0.0.1:0', '--store', storeUrl, '--spool', spoolFolder, '--segment-milliseconds', '200'],
+      ...(options.arguments ?? []),
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...cleanEnvironment(), STENO_UPSTREAM: options.upstream, ...options.environment } },
+  )
+  await once(child, 'spawn')
+  const guard = startGuard(child.pid!)
+  let log = ''
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (log += text))
+  const exited = once(child, 'exit').then(() => guard.kill('SIGKILL'))
+
+  async function end(signal: NodeJS.Signals): Promise<number> {
+    const timer = setTimeout(() => child.kill('SIGKILL'), stopMillisecondsMax)
+    child.kill(signal)
+    await exited
+    clearTimeout(timer)
+    return child.exitCode ?? -1
+  }
+  async function dispose(): Promise<void> {
+    await end('SIGTERM')
+    if (options.folder === undefined) await rm(folder, { recursive: true, force: true })
+  }
+  let address: { host: string; port: number }
+  try {
+    address = await untilListening(child, () => log)
+  } catch (error) {
+    await end('SIGKILL')
+    await dispose()
+    throw error
+  }
+  const { host, port } = address
+  return {
+    ...{ host, port, pid: child.pid!, storeUrl, storeFolder, spoolFolder, folder },
+    log: () => log,
+    url: (agent = {}) => agentUrl(host, port, agent),
+    async kill() {
+      await end('SIGKILL')
+    },
+    stop: () => end('SIGTERM'),
+    [Symbol.asyncDispose]: dispose,
+  }
+}
+
+async function untilListening(child: ChildProcess, log: () => string): Promise<{ host: string; port: number }> {
+  const giveUp = AbortSignal.timeout(listenMillisecondsMax)
+  for (;;) {
+    const line = log()
+      .split('\n')
+      .find((text) => text.includes('"msg":"listening"') && text.endsWith('}'))
+    if (line !== undefined) {
+      const { address } = JSON.parse(line) as { address: string }
+      const colon = address.lastIndexOf(':')
+      return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) }
+    }
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`steno ended before it listened:\n${log()}`)
+    const settled = new AbortController()
+    const signal = AbortSignal.any([settled.signal, giveUp])
+    try {
+      await Promise.race([once(child.stderr!, 'data', { signal }), once(child, 'exit', { signal })])
+    } catch (error) {
+      throw new Error(`steno does not listen:\n${log()}`, { cause: error })
+    } finally {
+      settled.abort()
+    }
+  }
+}
+
+function agentUrl(host: string, port: number, { user = 'agent', password, database, sslmode }: AgentUrl): string {
+  const secret = password === undefined ? '' : `:${encodeURIComponent(password)}`
+  const query = sslmode === undefined ? '' : `?sslmode=${sslmode}`
+  return `postgresql://${encodeURIComponent(user)}${secret}@${host}:${port}/${encodeURIComponent(database ?? 'postgres')}${query}`
+}
+
+/** Reads until this process closes the pipe, then ends the proxy. */
+function startGuard(pid: number): ChildProcess {
+  // Detached: Ctrl-C reaches the whole group of a terminal, and the guard has to outlive it.
+  const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -KILL "$1"', 'steno-proxy-guard', String(pid)], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  })
+  guard.unref()
+  const { stdin } = guard
+  if (stdin !== null && 'unref' in stdin && typeof stdin.unref === 'function') stdin.unref()
+  return guard
+}
+
+export type StenoResult = { readonly status: number; readonly stdout: string; readonly stderr: string }
+
+/** Runs `bin/steno` to its end. `status` is -1 when a signal ended it. */
+export async function steno(
+  args: readonly string[],
+  options: { readonly environment?: Readonly<Record<string, string>>; readonly input?: string } = {},
+): Promise<StenoResult> {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...cleanEnvironment(), ...options.environment } })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+  child.stdin.end(options.input ?? '')
+  await once(child, 'close')
+  return { status: child.exitCode ?? -1, stdout, stderr }
+}
+
+/** Without what the developer's own shell says about databases and stores. */
+function cleanEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(PG[A-Z]|STENO_)/.test(name)))
+}

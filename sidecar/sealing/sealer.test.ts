@@ -1,0 +1,151 @@
+// Goal: what is in the spool is in the store, once, in order and verifiable, wherever sealing was interrupted. Method: each fault at
+// every put that sealing makes; a killed process is followed by one that recovers its spool, which meets the rest of the faults.
+import assert from 'node:assert/strict'
+import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { listSpoolFiles } from '../spool/spool-files.ts'
+import { createSealingWorld, faults, type SealingWorld } from './sealing-world.ts'
+
+const epoch = Date.UTC(2026, 10, 21, 9)
+const statements = (session: number): string[] => [1, 2, 3, 4, 5].map((number) => `select ${session}, ${number}`)
+
+/** Two sessions side by side: one that ended, one that the process was killed in. */
+function spoolTwoSessions(world: SealingWorld): readonly number[] {
+  const spool = world.spool(epoch)
+  spool.open(1)
+  spool.open(2)
+  for (const [index, sql] of statements(1).entries()) {
+    spool.statement(1, sql)
+    spool.statement(2, statements(2)[index]!)
+  }
+  spool.close(1)
+  return spool.ends
+}
+
+const expected = new Map([1, 2].map((session) => [session, statements(session)]))
+
+for (const fault of faults) {
+  test(`what is spooled is what the store holds, once and verifiable, at every put: ${fault}`, async (t) => {
+    for (let at = 1; ; at++) {
+      const world = createSealingWorld(t)
+      const ends = spoolTwoSessions(world)
+      world.failAt(at, fault)
+      await world.follow(epoch, ends)
+      const isThrough = !world.wasHit
+      world.failAt(0, fault)
+      assert.ok(await world.recover(epoch), 'the next start is through')
+      assert.deepEqual(await world.recorded(), expected, `${fault} at put ${at}`)
+      assert.deepEqual(await world.verifyErrors(), [], `${fault} at put ${at}`)
+      assert.deepEqual(listSpoolFiles(world.folder), [], 'the spool is let go of')
+      if (isThrough) {
+        assert.ok(at > 10, `sealing makes many puts: ${at}`)
+        return
+      }
+    }
+  })
+
+  test(`a recovery that is interrupted itself is gone on with by the next start, at every put: ${fault}`, async (t) => {
+    for (let at = 1; ; at++) {
+      const world = createSealingWorld(t)
+      const ends = spoolTwoSessions(world)
+      await world.follow(epoch, ends.slice(0, ends.length >> 1))
+      world.failAt(at, fault)
+      const isKilled = !(await world.recover(epoch))
+      if (isKilled) assert.ok(await world.recover(epoch), 'the start after it is through')
+      assert.deepEqual(await world.recorded(), expected, `${fault} at put ${at}`)
+      assert.deepEqual(await world.verifyErrors(), [], `${fault} at put ${at}`)
+      if (!world.wasHit) return
+    }
+  })
+}
+
+test('a session that outlives its first spool file opens once, also when the process is killed later', async (t) => {
+  const world = createSealingWorld(t, { fileBytesMax: 1_000 })
+  const spool = world.spool(epoch)
+  spool.open(1)
+  for (const sql of statements(1)) spool.statement(1, sql)
+  while (listSpoolFiles(world.folder).at(-1)!.bytes < 1_000) spool.statement(1, 'select 1, 6')
+  const { sealer, reader } = await world.sealerOf(epoch, { recovered: false, bytesMax: 1 })
+  while (await sealer.step(spool.position.writtenBytes));
+  for (const sql of statements(2)) spool.statement(1, sql)
+  // The file that begins behind what is stored repeats the opening; the one before it is gone.
+  reader.release(sealer.settledPosition)
+  reader.close()
+  assert.equal(listSpoolFiles(world.folder)[0]!.start, sealer.settledPosition)
+  for (const sql of statements(3)) spool.statement(1, sql)
+  assert.ok(await world.recover(epoch))
+  const texts = (await world.recorded()).get(1)!.filter((sql) => sql !== 'select 1, 6')
+  assert.deepEqual(texts, [...statements(1), ...statements(2), ...statements(3)])
+  assert.deepEqual(await world.verifyErrors(), [])
+})
+
+test('the spool is let go of only as far as the ledger names what was in it', async (t) => {
+  const world = createSealingWorld(t, { fileBytesMax: 500 })
+  const ends = spoolTwoSessions(world)
+  const before = listSpoolFiles(world.folder)
+  // The last put of sealing is the ledger's: without it nothing was promised.
+  world.failAt(3, 'killed after a put')
+  assert.equal(await world.follow(epoch, ends), false)
+  assert.deepEqual(listSpoolFiles(world.folder), before)
+})
+
+test('a record torn at any byte by a kill is cut off, and everything before it is kept', async (t) => {
+  const whole = createSealingWorld(t)
+  const spool = whole.spool(epoch)
+  spool.open(1)
+  for (const sql of statements(1)) spool.statement(1, sql)
+  const [file] = listSpoolFiles(whole.folder)
+  const bytes = readFileSync(file!.path)
+  const torn = spool.position.writtenBytes - 60
+  for (let cut = torn; cut < bytes.length; cut++) {
+    const world = createSealingWorld(t)
+    const path = join(world.folder, file!.path.split('/').at(-1)!)
+    writeFileSync(path, bytes)
+    truncateSync(path, cut)
+    assert.ok(await world.recover(epoch))
+    const texts = (await world.recorded()).get(1)!
+    assert.deepEqual(texts.slice(0, 4), statements(1).slice(0, 4), `cut at ${cut}`)
+    assert.deepEqual(await world.verifyErrors(), [], `cut at ${cut}`)
+    assert.ok(world.damages.every(({ isTail }) => isTail))
+  }
+})
+
+test('damage in the middle of a spool is stated as a gap, and what lies in later files is kept', async (t) => {
+  const world = createSealingWorld(t, { fileBytesMax: 1_000 })
+  const spool = world.spool(epoch)
+  spool.open(1)
+  for (const sql of [...statements(1), ...statements(2), ...statements(3)]) spool.statement(1, sql)
+  const files = listSpoolFiles(world.folder)
+  assert.ok(files.length > 3)
+  const descriptor = openSync(files[1]!.path, 'r+')
+  writeSync(descriptor, Buffer.from([0xff]), 0, 1, statSync(files[1]!.path).size - 10)
+  closeSync(descriptor)
+  assert.ok(await world.recover(epoch))
+  assert.equal(world.damages.filter(({ isTail }) => !isTail).length, 1)
+  const texts = (await world.recorded()).get(1)!
+  assert.deepEqual([texts[0], texts.at(-1)], [statements(1)[0], statements(3).at(-1)])
+  assert.deepEqual(await world.verifyErrors(), [])
+})
+
+test('a ledger entry that was stored without anybody being told is entered once', async (t) => {
+  const world = createSealingWorld(t)
+  const ledger = await world.openLedger()
+  world.failAt(1, 'put kept, reply lost')
+  const event = { kind: 'heartbeat', openSessions: 0 } as const
+  await world.persist(() => ledger.enter([event]))
+  await ledger.enter([event])
+  assert.equal([...world.kept.objects.keys()].filter((key) => key.startsWith('ledger/')).length, 2)
+})
+
+test('a ledger whose tail was deleted goes on behind the head that the spool kept, and says so', async (t) => {
+  const world = createSealingWorld(t)
+  const ledger = await world.openLedger()
+  for (let entry = 0; entry < 3; entry++) await ledger.enter([{ kind: 'heartbeat', openSessions: 0 }])
+  const last = [...world.kept.objects.keys()].filter((key) => key.startsWith('ledger/')).sort().at(-1)!
+  world.kept.objects.delete(last)
+  const next = await world.openLedger()
+  await next.enter([{ kind: 'heartbeat', openSessions: 0 }])
+  assert.deepEqual(world.headsMissing, [3])
+  assert.ok(!world.kept.objects.has(last), 'what was deleted is not made again, so that the hole shows')
+})
