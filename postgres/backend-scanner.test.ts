@@ -50,7 +50,9 @@ function cutAt(bytes: Buffer, cuts: readonly number[]): Buffer[] {
 
 const anyFrame = fc.oneof(
   fc.constantFrom('I', 'T', 'E').map((status) => ({ type: 'Z', bytes: frame('Z', status) })),
-  fc.tuple(fc.constantFrom(...'123ACDEGHIKNSTVWcdnst'), fc.uint8Array({ maxLength: 80, size: 'max' })).map(([type, body]) => ({ type, bytes: frame(type, Buffer.from(body)) })),
+  fc
+    .tuple(fc.constantFrom(...'123ACDEGHIKNSTVWcdnst'), fc.uint8Array({ maxLength: 80, size: 'max' }))
+    .map(([type, body]) => ({ type, bytes: frame(type, Buffer.from(body)) })),
 )
 const cuts = fc.array(fc.nat(), { maxLength: 12 })
 
@@ -77,7 +79,9 @@ test('any cut gives the same bytes in the same order, whole messages, the last s
 
 test('each single cut, and one byte at a time, gives what one piece gives', () => {
   const input = Buffer.concat(
-    ['T', 'D', 'E', 'N', 'C'].flatMap((type) => [0, 1, 26, 27, 28, 60].map((length) => frame(type, Buffer.alloc(length, type)))).flatMap((each) => [each, frame('Z', 'T')]),
+    ['T', 'D', 'E', 'N', 'C']
+      .flatMap((type) => [0, 1, 26, 27, 28, 60].map((length) => frame(type, Buffer.alloc(length, type))))
+      .flatMap((each) => [each, frame('Z', 'T')]),
   )
   for (const holdsMessages of [true, false]) {
     const walked = (parts: readonly Buffer[]) => {
@@ -88,7 +92,8 @@ test('each single cut, and one byte at a time, gives what one piece gives', () =
     }
     const expected = walked([input])
     assert.equal(expected.ready, 30)
-    for (let cut = 0; cut <= input.length; cut++) assert.deepEqual(walked([input.subarray(0, cut), input.subarray(cut)]), expected, `cut at ${cut}`)
+    for (let cut = 0; cut <= input.length; cut++)
+      assert.deepEqual(walked([input.subarray(0, cut), input.subarray(cut)]), expected, `cut at ${cut}`)
     assert.deepEqual(walked(Array.from(input, (byte) => Buffer.of(byte))), expected)
   }
 })

@@ -25,7 +25,11 @@ function walk(parts: readonly Buffer[], { judgesBind = (): boolean => false, sca
   try {
     for (const part of parts) {
       const own = Buffer.from(part) // A read buffer is used again: what aliases it must be taken before `push` returns.
-      scanner.push(own, { pass: keep('pass'), judged: keep('judged'), oversizedHead: keep('head'), oversizedPiece: keep('piece') }, judgesBind)
+      scanner.push(
+        own,
+        { pass: keep('pass'), judged: keep('judged'), oversizedHead: keep('head'), oversizedPiece: keep('piece') },
+        judgesBind,
+      )
       own.fill(0xee)
     }
   } catch (caught) {
@@ -84,7 +88,9 @@ test('any cut gives the same bytes in the same order, and every judged frame who
 })
 
 test('each single cut, and one byte at a time, gives what one piece gives', () => {
-  const frames = ['Q', 'P', 'B', 'd', 'S', 'F', 'X', 'H'].flatMap((type) => [0, 1, 26, 27, 28, 29, 60].map((length) => frame(type, Buffer.alloc(length, type))))
+  const frames = ['Q', 'P', 'B', 'd', 'S', 'F', 'X', 'H'].flatMap((type) =>
+    [0, 1, 26, 27, 28, 29, 60].map((length) => frame(type, Buffer.alloc(length, type))),
+  )
   const input = Buffer.concat(frames)
   const judged = (parts: readonly Buffer[]): Buffer[] => {
     const { given, error, output } = walk(parts)
@@ -93,14 +99,24 @@ test('each single cut, and one byte at a time, gives what one piece gives', () =
     return given.filter(({ how }) => how === 'judged').map(({ bytes }) => bytes)
   }
   const expected = judged([input])
-  for (let cut = 0; cut <= input.length; cut++) assert.deepEqual(judged([input.subarray(0, cut), input.subarray(cut)]), expected, `cut at ${cut}`)
+  for (let cut = 0; cut <= input.length; cut++)
+    assert.deepEqual(judged([input.subarray(0, cut), input.subarray(cut)]), expected, `cut at ${cut}`)
   assert.deepEqual(judged(Array.from(input, (byte) => Buffer.of(byte))), expected)
 })
 
 test('a frame of exactly the cap is judged whole, one byte more is given in pieces', () => {
   for (const parts of [1, 7, 40]) {
-    const input = Buffer.concat([frame('Q', Buffer.alloc(heldBytesMax - headerBytes, 'a')), frame('Q', Buffer.alloc(heldBytesMax - headerBytes + 1, 'b')), frame('S')])
-    const { given, output } = walk(cutAt(input, Array.from({ length: Math.ceil(input.length / parts) }, (_, index) => index * parts)))
+    const input = Buffer.concat([
+      frame('Q', Buffer.alloc(heldBytesMax - headerBytes, 'a')),
+      frame('Q', Buffer.alloc(heldBytesMax - headerBytes + 1, 'b')),
+      frame('S'),
+    ])
+    const { given, output } = walk(
+      cutAt(
+        input,
+        Array.from({ length: Math.ceil(input.length / parts) }, (_, index) => index * parts),
+      ),
+    )
     assert.deepEqual(output, input)
     assert.deepEqual(
       given.filter(({ how }) => how !== 'piece' && how !== 'pass').map(({ how, bytes }) => [how, bytes.length]),

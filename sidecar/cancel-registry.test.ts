@@ -7,7 +7,10 @@ const target = { host, processId: 17, key: Buffer.from('real') }
 
 test('an agent is given a key of steno’s own, of the length its protocol has, that stands for the real one until it is released', () => {
   const registry = createCancelRegistry()
-  for (const [protocol, bytes] of [['3.0', 4], ['3.2', 32]] as const) {
+  for (const [protocol, bytes] of [
+    ['3.0', 4],
+    ['3.2', 32],
+  ] as const) {
     const issued = registry.issue(target, protocol)
     assert.equal(issued.key.length, bytes)
     assert.notDeepEqual(issued.key, target.key)

@@ -50,6 +50,8 @@ export type StartedUpstream = {
   /** Where a cancel request has to go. */
   readonly target: UpstreamHost
   readonly tls: string | null
+  /** What the agent speaks after negotiation. */
+  readonly protocol: '3.0' | '3.2'
   readonly user: string
   readonly database: string
   readonly processId: number
@@ -104,7 +106,7 @@ export async function serveConnection(accepted: net.Socket, context: ConnectionC
 function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: StartedUpstream, context: ConnectionContext): void {
   const number = context.nextSessionNumber()
   const opened = Date.now()
-  const protocol = startup.protocolMinor >= 2 ? '3.2' : '3.0'
+  const { protocol } = upstream
   const cancelKey = context.cancels.issue({ host: upstream.target, processId: upstream.processId, key: upstream.cancelKey }, protocol)
   const applicationName = startup.parameters.get('application_name')
   const identity: SessionIdentity = {

@@ -52,6 +52,7 @@ export async function startInCustody(startup: AgentStartup & { kind: 'startup' }
     port: upstream.port,
     target: upstream.target,
     tls: upstream.tls,
+    protocol: startup.protocolMinor >= newestMinor ? '3.2' : '3.0',
     user,
     database,
     processId: upstream.processId,

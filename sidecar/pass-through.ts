@@ -9,7 +9,13 @@ import { decodeAuthenticationRequest, encodeAuthenticationSasl } from '../postgr
 import { scramSha256Plus } from '../postgres/authentication/scram.ts'
 import type { ConnectionSettings } from '../postgres/connection-string.ts'
 import { frameLength, headerBytes } from '../postgres/frame-header.ts'
-import { decodeBackendKeyData, decodeErrorResponse, decodeParameterStatus, encodeBackendKeyData } from '../postgres/startup-messages.ts'
+import {
+  decodeBackendKeyData,
+  decodeErrorResponse,
+  decodeNegotiateProtocolVersion,
+  decodeParameterStatus,
+  encodeBackendKeyData,
+} from '../postgres/startup-messages.ts'
 import type { AgentStartup } from './agent-startup.ts'
 import type { ConnectionContext, StartedUpstream } from './connection.ts'
 import { createStartupReader, PeerGone, type StartupReader } from './startup-reader.ts'
@@ -23,6 +29,7 @@ const type = {
   readyForQuery: 'Z'.charCodeAt(0),
   errorResponse: 'E'.charCodeAt(0),
   authentication: 'R'.charCodeAt(0),
+  negotiateProtocolVersion: 'v'.charCodeAt(0),
 } as const
 
 export async function startPassThrough(startup: AgentStartup & { kind: 'startup' }, { settings }: ConnectionContext, signal: AbortSignal): Promise<StartedUpstream> {
@@ -38,6 +45,7 @@ export async function startPassThrough(startup: AgentStartup & { kind: 'startup'
     const serverParameters: Record<string, string> = {}
     /** From AuthenticationOk on: kept until the session's opening is recorded. */
     const kept: Buffer[] = []
+    let { protocolMinor } = startup
     let processId = 0
     let cancelKey: Buffer | null = null
     let keyAt = -1
@@ -76,6 +84,7 @@ export async function startPassThrough(startup: AgentStartup & { kind: 'startup'
             port: transport.port,
             target: transport.target,
             tls: transport.tls,
+            protocol: protocolMinor >= 2 ? '3.2' : '3.0',
             user,
             database: startup.parameters.get('database') ?? user,
             processId,
@@ -84,8 +93,13 @@ export async function startPassThrough(startup: AgentStartup & { kind: 'startup'
             greeting: (key) => Buffer.concat(keyAt < 0 ? kept : [...kept.slice(0, keyAt), encodeBackendKeyData(processId, key), ...kept.slice(keyAt)]),
           }
         }
+        case type.negotiateProtocolVersion:
+          // The agent needs it before authentication; it decides how long the agent's cancel key may be.
+          protocolMinor = Math.min(protocolMinor, decodeNegotiateProtocolVersion(body).minor)
+          startup.socket.write(Buffer.from(frame))
+          break
         default:
-          // NegotiateProtocolVersion comes before authentication and is needed there; a notice may come at any time.
+          // A notice may come at any time.
           if (kept.length === 0) startup.socket.write(Buffer.from(frame))
           else kept.push(Buffer.from(frame))
       }

@@ -170,7 +170,11 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     } catch (error) {
       if (!(error instanceof BadFrame)) throw error
       detail = error.message
-      end('protocol-error', { code: '08P01', message: `steno: ${error.message}`, hint: 'The server does not speak the PostgreSQL protocol as steno knows it.' })
+      end('protocol-error', {
+        code: '08P01',
+        message: `steno: ${error.message}`,
+        hint: 'The server does not speak the PostgreSQL protocol as steno knows it.',
+      })
     }
     turns.readEnded()
   }
@@ -188,7 +192,13 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   function endGap(): void {
     if (gap === null || !frontendScanner.atBoundary || !backendScanner.atBoundary) return
     const ended: Gap = { ...gap, to: Date.now() }
-    const gapRecord = encodeRecord({ type: recordType.gap, flags: 0, session: number, time: ended.to, payload: Buffer.from(JSON.stringify(ended)) })
+    const gapRecord = encodeRecord({
+      type: recordType.gap,
+      flags: 0,
+      session: number,
+      time: ended.to,
+      payload: Buffer.from(JSON.stringify(ended)),
+    })
     if (!turns.recordNow(opened ? gapRecord : Buffer.concat([openRecord, gapRecord]))) return
     opened = true
     gap = null
@@ -201,7 +211,12 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     meter.refused(identity.session, refusal)
     const isIdle = frontendScanner.atBoundary && backendScanner.atBoundary && backendScanner.transactionStatus === idle
     const answersOwed = frontendScanner.expectedReady - backendScanner.readyCount
-    const answer = refuseUnrecorded({ batch: isIdle ? frontendBytes : null, answersOwed, framesOpen: frontendScanner.frames - framesAtRest, refusal })
+    const answer = refuseUnrecorded({
+      batch: isIdle ? frontendBytes : null,
+      answersOwed,
+      framesOpen: frontendScanner.frames - framesAtRest,
+      refusal,
+    })
     if (answer.kind === 'answered') {
       frontendScanner.forgive(answer.answers)
       agent.forward(answer.bytes)
@@ -249,14 +264,19 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   function onBothClosed(): void {
     if (closed) return
     closed = true
-    const close: SessionClose = { closed: Date.now(), reason: reason ?? 'client-gone', recovered: false, ...(detail === undefined ? {} : { detail }) }
+    const close: SessionClose = {
+      closed: Date.now(),
+      reason: reason ?? 'client-gone',
+      recovered: false,
+      ...(detail === undefined ? {} : { detail }),
+    }
     if (gap !== null) {
       if (!opened) turns.gatherNote(number, recordType.sessionOpen, openPayload, null)
       turns.gatherNote(number, recordType.gap, Buffer.from(JSON.stringify({ ...gap, to: Date.now() } satisfies Gap)), null)
     }
-    turns.gatherNote(number, recordType.sessionClose, Buffer.from(JSON.stringify(close)), null)
+    // Until then a spool file that is begun repeats the opening: what was gathered last may be the first record in it.
+    turns.gatherNote(number, recordType.sessionClose, Buffer.from(JSON.stringify(close)), null, () => onClosed(close))
     turns.readEnded()
-    onClosed(close)
   }
 
   for (const [from, to, gone] of [
@@ -282,7 +302,11 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     },
     end,
     get isIdle() {
-      return frontendScanner.expectedReady <= backendScanner.readyCount && backendScanner.transactionStatus === idle && frontendScanner.atBoundary
+      return (
+        frontendScanner.expectedReady <= backendScanner.readyCount &&
+        backendScanner.transactionStatus === idle &&
+        frontendScanner.atBoundary
+      )
     },
   })
   const opening: Channel = {

@@ -13,7 +13,12 @@ function message(type: string, body = ''): Buffer {
 
 const refusal = { code: 'ENOSPC', message: 'the spool cannot be written: no space left on device' }
 const query = message('Q', 'select 1\0')
-const extended = Buffer.concat([message('P', '\0select 1\0\0\0'), message('B', '\0\0\0\0\0\0\0\0'), message('E', '\0\0\0\0\0'), message('S')])
+const extended = Buffer.concat([
+  message('P', '\0select 1\0\0\0'),
+  message('B', '\0\0\0\0\0\0\0\0'),
+  message('E', '\0\0\0\0\0'),
+  message('S'),
+])
 
 /** Types of the frames. */
 function types(bytes: Buffer): string {

@@ -55,7 +55,7 @@ function wholeBatches(bytes: Buffer): { readonly answers: number; readonly frame
   let answers = 0
   let frames = 0
   let endsBatch = false
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     if (bytes.length - at < headerBytes) return none
     const type = bytes[at]!
     if (type === terminate) return none

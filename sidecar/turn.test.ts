@@ -106,7 +106,8 @@ function createWorld(t: TestContext, options: Partial<Pick<TurnOptions, 'onRecor
   }
 }
 
-const payloads = (records: readonly SessionRecord[]): string[] => records.map(({ type, payload }) => `${type}:${payload.toString('latin1')}`)
+const payloads = (records: readonly SessionRecord[]): string[] =>
+  records.map(({ type, payload }) => `${type}:${payload.toString('latin1')}`)
 
 test('what one turn gathered is in the spool, in one write, before any peer is given a byte of it', (t) => {
   const { turns, frontend, backend, happened, records, agentSocket, databaseSocket } = createWorld(t)
@@ -143,7 +144,7 @@ test('a turn that was refused is written and passed on once there is room within
   world.wait(50)
   assert.deepEqual(payloads(world.records()), ['2:one', '3:two'])
   assert.deepEqual([world.databaseSocket.text(), world.agentSocket.text()], ['one', 'two'])
-  assert.deepEqual([world.refused, world.states, world.isHeld], [[], ['waiting', 'recording'], false])
+  assert.deepEqual([world.refused, world.states, world.isHeld], [[], [], false])
 })
 
 test('block: when the wait is over what was held back is refused and reaches nobody, later too', (t) => {
@@ -234,7 +235,12 @@ test('any amount read in one turn is recorded and passed on whole and in order',
     [recordType.frontend, world.databaseSocket, pieces.filter((_, index) => index % 3 !== 0)],
     [recordType.backend, world.agentSocket, pieces.filter((_, index) => index % 3 === 0)],
   ] as const) {
-    const recorded = Buffer.concat(world.records().filter((record) => record.type === type).map(({ payload }) => payload))
+    const recorded = Buffer.concat(
+      world
+        .records()
+        .filter((record) => record.type === type)
+        .map(({ payload }) => payload),
+    )
     assert.ok(recorded.equals(Buffer.concat(wanted)))
     assert.ok(Buffer.concat(socket.written).equals(recorded))
   }
@@ -269,7 +275,10 @@ test('a peer that does not drain pauses the one that fills it, and its bytes are
     world.turns.commit()
   }
   assert.equal(world.databaseSocket.paused, true)
-  assert.deepEqual(given.map((bytes) => [bytes[0], bytes.at(-1)]), Array.from({ length: 20 }, (_, index) => [index, index]))
+  assert.deepEqual(
+    given.map((bytes) => [bytes[0], bytes.at(-1)]),
+    Array.from({ length: 20 }, (_, index) => [index, index]),
+  )
 })
 
 test('alone, a read is committed at once; otherwise at the end of the turn of the event loop', async (t) => {
@@ -284,4 +293,21 @@ test('alone, a read is committed at once; otherwise at the end of the turn of th
   assert.equal(among.databaseSocket.text(), '')
   await new Promise((resolve) => setImmediate(resolve))
   assert.equal(among.databaseSocket.text(), 'x')
+})
+
+test('who waits for a note hears of it once it is in the spool, not before, and also when there was no bringing it there', (t) => {
+  const world = createWorld(t)
+  const told: string[] = []
+  world.fill(true)
+  world.turns.gatherNote(1, recordType.sessionClose, Buffer.from('{}'), null, () => told.push(`after ${world.records().length} records`))
+  world.turns.commit()
+  assert.equal(told.length, 0)
+  world.fill(false)
+  world.wait(50)
+  assert.deepEqual(told.slice(), ['after 1 records'])
+  world.fill(true)
+  world.turns.gatherNote(2, recordType.sessionClose, Buffer.from('{}'), null, () => told.push('given up'))
+  world.turns.commit()
+  world.wait(waitMilliseconds + 100)
+  assert.deepEqual(told, ['after 1 records', 'given up'])
 })

@@ -34,9 +34,13 @@ type Turn = {
   spans: Span[]
   /** Records that must reach the spool even when nothing else does: they end sessions or state gaps. */
   vital: Buffer[]
+  /** Who waits to hear that a note is in the spool, or that it could not be brought there. */
+  told: (() => void)[]
 }
 
 export type Turns = ReturnType<typeof createTurns>
+
+export type RecordingState = { readonly kind: 'recording' } | { readonly kind: 'waiting' | 'failing'; readonly refusal: SpoolRefusal }
 
 export type TurnOptions = {
   readonly spool: SpoolWriter
@@ -47,16 +51,17 @@ export type TurnOptions = {
   readonly holdAll: (held: boolean) => void
   /** True when one connection is open: then a turn cannot gather anything and is committed at once. */
   readonly isAlone: () => boolean
-  /** Tells that recording stopped or works again, once for each change. */
-  readonly onStateChange: (state: { readonly kind: 'recording' } | { readonly kind: 'waiting' | 'failing'; readonly refusal: SpoolRefusal }) => void
+  /** Tells that recording stopped or works again, once for each change. A wait that is over within a second is back-pressure and not told. */
+  readonly onStateChange: (state: RecordingState) => void
 }
 
 const retryMilliseconds = 50
+const announcedAfterMilliseconds = 1_000
 
 export function createTurns(options: TurnOptions) {
   const { spool } = options
   const buffers = createTurnBuffers()
-  const emptyTurn = (): Turn => ({ buffer: buffers.take(), length: 0, spans: [], vital: [] })
+  const emptyTurn = (): Turn => ({ buffer: buffers.take(), length: 0, spans: [], vital: [], told: [] })
   let turn = emptyTurn()
   /** The record at the end of the turn that can still grow, so that adjacent bytes of a channel become one. */
   let open: { readonly channel: Channel; readonly flags: number; readonly at: number } | null = null
@@ -67,6 +72,7 @@ export function createTurns(options: TurnOptions) {
   /** Set once a stall outlasted its time: from then on a refusal is not waited for again. */
   let failing: SpoolRefusal | null = null
   let retryTimer: NodeJS.Timeout | null = null
+  let announced = false
 
   function endOpenRecord(): void {
     if (open === null) return
@@ -114,6 +120,7 @@ export function createTurns(options: TurnOptions) {
       turn.length = 0
       turn.spans = []
       turn.vital = []
+      turn.told = []
     } else {
       buffers.give(turn.buffer)
       turn = emptyTurn()
@@ -125,6 +132,7 @@ export function createTurns(options: TurnOptions) {
     const refusal = spool.append(candidate.buffer.bytes.subarray(0, candidate.length))
     if (refusal === null) {
       send(candidate)
+      for (const tell of candidate.told.splice(0)) tell()
       return true
     }
     if (stall === null) stall = { since: Date.now(), refusal }
@@ -146,15 +154,19 @@ export function createTurns(options: TurnOptions) {
       return
     }
     options.holdAll(true)
-    options.onStateChange({ kind: 'waiting', refusal: stall!.refusal })
     retryTimer = setTimeout(retry, retryMilliseconds)
+  }
+
+  function announce(state: RecordingState): void {
+    announced = state.kind !== 'recording'
+    options.onStateChange(state)
   }
 
   function works(): void {
     if (stall === null && failing === null) return
     stall = null
     failing = null
-    options.onStateChange({ kind: 'recording' })
+    if (announced) announce({ kind: 'recording' })
   }
 
   function retry(): void {
@@ -165,12 +177,14 @@ export function createTurns(options: TurnOptions) {
       options.holdAll(false)
       return
     }
-    if (Date.now() - stall!.since < options.recordWaitMilliseconds) {
+    const waited = Date.now() - stall!.since
+    if (!announced && waited >= announcedAfterMilliseconds) announce({ kind: 'waiting', refusal: stall!.refusal })
+    if (waited < options.recordWaitMilliseconds) {
       retryTimer = setTimeout(retry, retryMilliseconds)
       return
     }
     failing = stall!.refusal
-    options.onStateChange({ kind: 'failing', refusal: failing })
+    announce({ kind: 'failing', refusal: failing })
     fail(failing)
     options.holdAll(false)
   }
@@ -195,7 +209,10 @@ export function createTurns(options: TurnOptions) {
         }
       }
     }
-    for (const { buffer } of failed) buffers.give(buffer)
+    for (const { buffer, told } of failed) {
+      buffers.give(buffer)
+      for (const tell of told) tell()
+    }
   }
 
   return {
@@ -226,13 +243,23 @@ export function createTurns(options: TurnOptions) {
       }
       turn.spans.push({ channel, start: 0, end: 0, original })
     },
-    /** A record of steno's own that must not be lost for want of room. With `then`, bytes that go out once it is in the spool. */
-    gatherNote(session: number, type: RecordType, payload: Buffer, then: { readonly channel: Channel; readonly bytes: Buffer } | null): void {
+    /**
+     * A record of steno's own that must not be lost for want of room. With `then`, bytes that go out once it is in the spool;
+     * `tell` is called when it is there, or when there was no bringing it there.
+     */
+    gatherNote(
+      session: number,
+      type: RecordType,
+      payload: Buffer,
+      then: { readonly channel: Channel; readonly bytes: Buffer } | null,
+      tell?: () => void,
+    ): void {
       room(payload.length)
       const at = turn.length
       record(session, type, 0, payload)
       if (then === null) turn.vital.push(Buffer.from(turn.buffer.bytes.subarray(at, turn.length)))
       else turn.spans.push({ channel: then.channel, start: 0, end: 0, original: then.bytes })
+      if (tell !== undefined) turn.told.push(tell)
     },
     /** Writes whole records past the turn, for a session whose gap ends; false while the spool still refuses. */
     recordNow(records: Buffer): boolean {

@@ -42,17 +42,19 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       options.tap?.('server', chunk)
       const pieces = cut(chunk, offset)
       offset += chunk.length
-      last = last.then(async () => {
-        for (const piece of pieces) {
-          client.write(piece)
-          const milliseconds = pieces.length === 1 ? 0 : (options.pauseMilliseconds?.() ?? 0)
-          await (milliseconds > 0 ? sleep(milliseconds) : turn())
-        }
-      })
+      last = writeBehind(last, client, pieces)
     })
     server.on('end', () => void last.then(() => client.end()))
     server.on('close', () => void last.then(() => client.destroySoon()))
   })
+  async function writeBehind(before: Promise<void>, client: net.Socket, pieces: readonly Buffer[]): Promise<void> {
+    await before
+    for (const piece of pieces) {
+      client.write(piece)
+      const milliseconds = pieces.length === 1 ? 0 : (options.pauseMilliseconds?.() ?? 0)
+      await (milliseconds > 0 ? sleep(milliseconds) : turn())
+    }
+  }
   listener.listen(0, '127.0.0.1')
   await once(listener, 'listening')
   const { address, port } = listener.address() as AddressInfo

@@ -37,7 +37,8 @@ for (const [index, way] of world.ways.entries()) {
     try {
       await run('create table item (id serial primary key, name text, price numeric, tags text[], data bytea, at timestamptz)')
       const insert = 'insert into item (name, price, tags, data) values ($1, $2, $3, $4) returning id'
-      for (let at = 0; at < 20; at++) await run({ name: 'insert-item', text: insert, values: [`item ${at}`, at / 4, ['a', null, 'b"c'], randomBytes(at)] })
+      for (let at = 0; at < 20; at++)
+        await run({ name: 'insert-item', text: insert, values: [`item ${at}`, at / 4, ['a', null, 'b"c'], randomBytes(at)] })
       assert.deepEqual(await run('select id, name, price, tags from item where id = any($1) order by id', [[1, 20]]), [
         { id: 1, name: 'item 0', price: '0', tags: ['a', null, 'b"c'] },
         { id: 20, name: 'item 19', price: '4.75', tags: ['a', null, 'b"c'] },
@@ -61,7 +62,9 @@ for (const [index, way] of world.ways.entries()) {
       assert.equal((await run({ name: 'insert-item', text: insert, values: ['after errors', 1, [], null] })).length, 1)
 
       // Several statements in one simple query, all of which ran or none.
-      const several = (await client.query("select 1 as a; select 2 as b union select 3; insert into item (name) values ('both;')")) as unknown as pg.QueryResult[]
+      const several = (await client.query(
+        "select 1 as a; select 2 as b union select 3; insert into item (name) values ('both;')",
+      )) as unknown as pg.QueryResult[]
       assert.deepEqual(
         several.map(({ rowCount }) => rowCount),
         [1, 2, 1],
@@ -90,7 +93,9 @@ for (const [index, way] of world.ways.entries()) {
     const pool = new pg.Pool({ ...settingsOf(way, `pg-pool-${index}`), max: 30 })
     try {
       const answers = await Promise.all(
-        Array.from({ length: 60 }, async (_, at) => pool.query('select $1::int as at, g, md5(g::text) from generate_series(1, 500) g', [at])),
+        Array.from({ length: 60 }, async (_, at) =>
+          pool.query('select $1::int as at, g, md5(g::text) from generate_series(1, 500) g', [at]),
+        ),
       )
       assert.deepEqual(
         answers.map(({ rows }) => rows.length),

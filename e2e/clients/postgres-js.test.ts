@@ -5,6 +5,7 @@ import { text as textOf } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { after, test } from 'node:test'
 import postgres from 'postgres'
+import { untilSleeping } from '../support/sleepers.ts'
 import { rowsRecorded, startWorld, statementsRecorded, type Way } from '../support/ways.ts'
 
 const world = await startWorld()
@@ -104,7 +105,7 @@ for (const [index, way] of world.ways.entries()) {
       assert.equal(await heard, 'a payload, ž')
       const sleeping = sql`select pg_sleep(120)`.execute()
       const refused = assert.rejects(sleeping, { code: '57014' })
-      await untilSleeping(`postgres-cancel-${index}`)
+      await untilSleeping(world.server, `postgres-cancel-${index}`)
       sleeping.cancel()
       await refused
       assert.deepEqual([...(await sql`select 1 as still`)], [{ still: 1 }])
@@ -146,8 +147,3 @@ test('the recordings hold every statement that the server ran', async () => {
     )
   }
 })
-
-async function untilSleeping(application: string): Promise<void> {
-  const query = `select 1 from pg_stat_activity where application_name = '${application}' and wait_event = 'PgSleep'`
-  while ((await world.server.query(query)).length === 0);
-}

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { after, test } from 'node:test'
 import { program } from '../../tools/debian-programs.ts'
 import { runProgram, type ProgramResult, type RunOptions } from '../support/run-program.ts'
+import { untilSleeping } from '../support/sleepers.ts'
 import { libpqString, rowsRecorded, statementsRecorded, startWorld, type Target } from '../support/ways.ts'
 import { psqlScript } from './psql-script.ts'
 
@@ -51,7 +52,7 @@ for (const [index, way] of world.ways.entries()) {
   test(`Ctrl-C in psql cancels the statement: ${way.name}`, async () => {
     const application = `psql-cancel-${index}`
     const { stderr, status } = await runPsql(way.target, application, ['--command', 'select pg_sleep(120)'], {
-      onStart: (kill) => void untilSleeping(application).then(() => kill('SIGINT')),
+      onStart: (kill) => void untilSleeping(world.server, application).then(() => kill('SIGINT')),
     })
     assert.match(stderr, /canceling statement due to user request/)
     assert.notEqual(status, 0)
@@ -104,13 +105,6 @@ test('the recordings hold every statement that the server ran', async () => {
     }
   }
 })
-
-async function untilSleeping(application: string): Promise<void> {
-  for (;;) {
-    const rows = await world.server.query(`select 1 from pg_stat_activity where application_name = '${application}' and wait_event = 'PgSleep'`)
-    if (rows.length > 0) return
-  }
-}
 
 /** The digest of a dump, but for the key that pg_dump makes up each time. */
 async function digestDirectly(database: string): Promise<string> {

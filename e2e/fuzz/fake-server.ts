@@ -1,7 +1,7 @@
 /** A database that signs anybody in and then says what it is told to, whatever it is asked. */
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
-import { backend } from '../../postgres/messages/write-for-tests.ts'
+import { backend, int32 } from '../../postgres/messages/write-for-tests.ts'
 
 export type Script = {
   /** Everything up to and with ReadyForQuery. */
@@ -19,6 +19,18 @@ export const soundStartUp = Buffer.concat([
   backend.raw('K', Buffer.from([0, 0, 0, 9, 1, 2, 3, 4])),
   backend.ready(),
 ])
+
+/** What a database may ask before it lets anybody in; none of these goes on to a session. */
+export const authenticationRequests: readonly Buffer[] = [
+  backend.raw('R', Buffer.concat([int32(10), Buffer.from('SCRAM-SHA-256\0SCRAM-SHA-256-PLUS\0\0')])),
+  backend.raw('R', Buffer.concat([int32(11), Buffer.from('r=abc,s=c2FsdA==,i=4096')])),
+  backend.raw('R', Buffer.concat([int32(12), Buffer.from('v=c2lnbmF0dXJl')])),
+  backend.raw('R', int32(3)),
+  backend.raw('R', Buffer.concat([int32(5), Buffer.from('salt')])),
+  backend.raw('v', Buffer.concat([int32(0x30000, 1), Buffer.from('_pq_.nothing\0')])),
+  backend.error('28P01', 'no'),
+  backend.notice('a word before'),
+]
 
 export async function startFakeServer(script: () => Script): Promise<AsyncDisposable & { readonly host: string; readonly port: number }> {
   const sockets = new Set<net.Socket>()

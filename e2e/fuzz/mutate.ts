@@ -1,7 +1,9 @@
 /** Damages bytes as a bug, a bad disk or an attacker would: single bits and bytes, lengths, types, missing, repeated and foreign parts. */
 import type { Random } from '../notices-nothing/random.ts'
 
-const interestingLengths = [0, 1, 3, 4, 5, 255, 65_535, 10_001, 0x3fff_ffff, 0x4000_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_fffb, 0xffff_ffff]
+const interestingLengths = [
+  0, 1, 3, 4, 5, 255, 65_535, 10_001, 0x3fff_ffff, 0x4000_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_fffb, 0xffff_ffff,
+]
 const types = 'QPBDECHSXFcdfpRZTKNAGIVWnst123v\0\xff'
 
 /** `bytes` with one to four damages. `others` are what parts are taken from. */
@@ -39,7 +41,10 @@ function mutateOnce(random: Random, bytes: Buffer, others: readonly Buffer[]): B
     case 7: {
       const frame = frameStart(random, bytes)
       if (frame + 5 > bytes.length) return bytes
-      bytes.writeUInt32BE(random.chance(0.5) ? random.pick(interestingLengths) : (bytes.readUInt32BE(frame + 1) + random.below(9) - 4) >>> 0, frame + 1)
+      bytes.writeUInt32BE(
+        random.chance(0.5) ? random.pick(interestingLengths) : (bytes.readUInt32BE(frame + 1) + random.below(9) - 4) >>> 0,
+        frame + 1,
+      )
       return bytes
     }
     case 8:
@@ -56,7 +61,7 @@ function mutateOnce(random: Random, bytes: Buffer, others: readonly Buffer[]): B
 /** Where a random one of the frames begins, as long as they can be followed. */
 function frameStart(random: Random, bytes: Buffer): number {
   const starts = [0]
-  for (let at = 0; at + 5 <= bytes.length; ) {
+  for (let at = 0; at + 5 <= bytes.length;) {
     at += 1 + Math.max(4, bytes.readUInt32BE(at + 1))
     if (at < bytes.length) starts.push(at)
   }

@@ -23,7 +23,7 @@ import { makeConversation, schemaSql } from '../notices-nothing/conversations.ts
 import { createRandom, seedsToRun, type Random } from '../notices-nothing/random.ts'
 import { connectRaw, startupMessage, type RawClient } from '../notices-nothing/raw-client.ts'
 import { startProxyProcess, steno, type RunningProxy } from '../support/proxy.ts'
-import { soundStartUp, startFakeServer, type Script } from './fake-server.ts'
+import { authenticationRequests, soundStartUp, startFakeServer, type Script } from './fake-server.ts'
 import { mutate } from './mutate.ts'
 
 const seconds = Number(process.env['STENO_FUZZ_SECONDS'] ?? 8)
@@ -36,8 +36,8 @@ const residentBytesMax = 300 * 1024 * 1024
 const firstSeed = seedsToRun(1)[0]!
 
 let server: EmbeddedPostgres
-let said: Buffer[] = []
-let answered: Buffer[] = []
+const said: Buffer[] = []
+const answered: Buffer[] = []
 let folder: string
 
 before(async () => {
@@ -89,7 +89,10 @@ async function sayAndLeave(client: RawClient, bytes: Buffer, random: Random): Pr
   client.send(bytes.subarray(cut))
   if (random.chance(0.5)) client.socket.end()
   await Promise.race([client.end(), sleep(conversationMillisecondsMax)])
-  assert(!/\bXX000\0Msteno: /.test(client.received().toString('latin1')), `the agent was told of a defect: ${client.received().toString('latin1').slice(-400)}`)
+  assert(
+    !/\bXX000\0Msteno: /.test(client.received().toString('latin1')),
+    `the agent was told of a defect: ${client.received().toString('latin1').slice(-400)}`,
+  )
   await client.destroy()
 }
 
@@ -100,7 +103,10 @@ async function checkProxy(proxy: RunningProxy, expected: string): Promise<void> 
     await client.start()
     client.send(Buffer.concat([frontend.query("select 'still here'"), frontend.terminate]))
     await client.end()
-    assert(client.received().toString('latin1').includes(expected), `another connection is not served: ${client.received().toString('latin1')}\n${tail(proxy)}`)
+    assert(
+      client.received().toString('latin1').includes(expected),
+      `another connection is not served: ${client.received().toString('latin1')}\n${tail(proxy)}`,
+    )
   } finally {
     await client.destroy()
   }
@@ -121,6 +127,9 @@ test('no input crashes it: from the agent', async (t) => {
   const upstream = `host=${server.host} port=${server.port} user=postgres dbname=postgres sslmode=disable`
   await using proxy = await startProxyProcess({ upstream, folder: path.join(folder, 'agent') })
   const startUp = startupMessage({ user: 'agent', database: 'postgres', application_name: 'fuzz' })
+  // A session that lives through all of it.
+  const witness = connectRaw({ host: proxy.host, port: proxy.port, parameters: { user: 'agent', database: 'postgres' } })
+  await witness.start()
   const count = await untilTimeIsUp(
     async (random) => {
       const client = connectRaw({ host: proxy.host, port: proxy.port, parameters: { user: 'agent', database: 'postgres' } })
@@ -132,8 +141,15 @@ test('no input crashes it: from the agent', async (t) => {
       await client.start()
       await sayAndLeave(client, mutate(random, random.pick(said), [...said, ...answered]), random)
     },
-    () => checkProxy(proxy, 'still here'),
+    async () => {
+      await checkProxy(proxy, 'still here')
+      const answers = witness.countOf('Z')
+      witness.send(frontend.query('select 1'))
+      await witness.until(() => witness.countOf('Z') > answers)
+      assert(!witness.closed, `a session was ended that did nothing wrong\n${tail(proxy)}`)
+    },
   )
+  await witness.destroy()
   await endSound(proxy)
   t.diagnostic(`${count} conversations`)
 })
@@ -147,7 +163,7 @@ test('no input crashes it: from the database', async (t) => {
     async (random) => {
       const isStartUp = random.chance(0.2)
       scripts.push({
-        startUp: isStartUp ? mutate(random, soundStartUp, answered) : soundStartUp,
+        startUp: isStartUp ? damagedStartUp(random) : soundStartUp,
         answer: mutate(random, random.pick(answered), [...answered, ...said]),
         closes: random.chance(0.7),
       })
@@ -164,6 +180,12 @@ test('no input crashes it: from the database', async (t) => {
   t.diagnostic(`${count} conversations`)
 })
 
+function damagedStartUp(random: Random): Buffer {
+  const requests = Array.from({ length: random.below(4) }, () => random.pick(authenticationRequests))
+  const whole = Buffer.concat([...requests, soundStartUp])
+  return random.chance(0.2) ? whole : mutate(random, whole, [...answered, ...authenticationRequests])
+}
+
 /** What the first test stored: real sessions, many of them strange. Made whole again after each damage. */
 async function storedObjects(): Promise<Map<string, Buffer>> {
   const root = path.join(folder, 'agent', 'store')
@@ -179,13 +201,13 @@ async function storedObjects(): Promise<Map<string, Buffer>> {
 /** Reads as the commands do. Anything but a KnownError is a defect. */
 async function readEverything(store: Store, session: string): Promise<void> {
   await knownErrorsOnly(async () => {
-    for await (const _finding of verifyStore(store, {})) continue
+    for await (const _ of verifyStore(store, {})) continue
   })
   await knownErrorsOnly(async () => {
-    for await (const _summary of listSessions(store)) continue
+    for await (const _ of listSessions(store)) continue
   })
   await knownErrorsOnly(async () => {
-    for await (const _line of readStatements(store, session)) continue
+    for await (const _ of readStatements(store, session)) continue
   })
   await knownErrorsOnly(async () => {
     const tracker = createStatementTracker({ onStatement: () => undefined })
@@ -253,7 +275,10 @@ test('no input crashes it: stored objects, by the commands', async (t) => {
     const own = [...objects.keys()].filter((key) => key.includes(session))
     const key = random.pick(own)
     const bytes = objects.get(key)!
-    await writeFile(path.join(root, key), key.endsWith('.steno') && random.chance(0.5) ? resealed(random, bytes) : mutate(random, bytes, [...objects.values()]))
+    await writeFile(
+      path.join(root, key),
+      key.endsWith('.steno') && random.chance(0.5) ? resealed(random, bytes) : mutate(random, bytes, [...objects.values()]),
+    )
     const commands = [
       ['show', session, ...store],
       ['show', session, '--statement', '1', ...store],

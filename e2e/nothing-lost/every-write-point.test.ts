@@ -28,7 +28,7 @@ async function startDyingProxy(upstream: string, folder: string, dieAt: number, 
   let log = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text))
   const lines = createInterface({ input: child.stdout })
-  const [first] = (await Promise.race([once(lines, 'line'), once(child, 'exit').then(() => ['']) as Promise<[string]>])) as [string]
+  const [first] = (await Promise.race([once(lines, 'line'), once(child, 'exit').then(() => [''])])) as [string]
   assert.match(first, /^\d+$/, `the proxy listens:\n${log}`)
   return { child, port: Number(first) }
 }

@@ -17,9 +17,11 @@ import { connectRemembering, errorIn } from './remembering-client.ts'
 
 const program = fileURLToPath(new URL('../../bin/steno', import.meta.url))
 const spoolMegabytes = 4
+/** util-linux: a mount namespace for a user who may not mount otherwise. */
+const isolate = 'unshare'
 
 function cannotMount(): string | false {
-  const tried = spawnSync('unshare', ['-rm', 'sh', '-c', 'mount -t tmpfs -o size=64k steno /mnt'], { stdio: 'ignore' })
+  const tried = spawnSync(isolate, ['-rm', 'sh', '-c', 'mount -t tmpfs -o size=64k steno /mnt'], { stdio: 'ignore' })
   return tried.status === 0 ? false : 'this system lets nobody mount a tmpfs in a user namespace'
 }
 
@@ -29,7 +31,7 @@ async function startOnSmallDisk(t: TestContext, upstream: string, waitMillisecon
   await Promise.all([mkdir(store), mkdir(spool)])
   const mountAndRun = `mount -t tmpfs -o size=${spoolMegabytes}m steno "$0" && exec "$@"`
   const child = spawn(
-    'unshare',
+    isolate,
     [
       ...['-rm', 'sh', '-c', mountAndRun, spool, program, 'proxy', '--listen', '127.0.0.1:0', '--spool', spool],
       ...['--store', pathToFileURL(store).href, '--segment-milliseconds', '100', '--record-wait-milliseconds', String(waitMilliseconds)],
@@ -55,7 +57,7 @@ async function startOnSmallDisk(t: TestContext, upstream: string, waitMillisecon
     /** Leaves not a byte. */
     fill(): void {
       const descriptor = openSync(filler, 'w')
-      for (let size = 65_536; size >= 1; ) {
+      for (let size = 65_536; size >= 1;) {
         try {
           if (writeSync(descriptor, Buffer.alloc(size)) < size) size >>= 1
         } catch {
@@ -78,42 +80,53 @@ async function assertSound(store: string): Promise<void> {
   assert.equal(status, 0, stdout + stderr)
 }
 
-test('a spool on a full disk: statements fail with 53100 and are not executed, and all goes on when there is room', { skip: cannotMount() }, async (t) => {
-  await using database = await startPostgres({ settings: loggingSettings })
-  const disk = await startOnSmallDisk(t, database.url, 500)
-  const client = await connectRemembering(disk.port, 'full-disk')
-  await client.query(`select '${mark} before'`)
-  disk.fill()
-  const refused = []
-  for (let number = 1; number <= 3; number++) {
-    // What still fits the last block of the file is recorded and passes.
-    const fields = errorIn(await client.query(`select '${mark} ${number}', '${'x'.repeat(5_000)}'`))
-    if (fields !== null) refused.push(fields.get('C'))
-  }
-  assert.ok(refused.length >= 2 && refused.every((code) => code === '53100'), String(refused))
-  disk.makeRoom()
-  assert.equal(errorIn(await client.query(`select '${mark} after'`)), null)
-  await client.end()
-  await disk.stop()
-  await assertSound(disk.store)
-  const executed = (await executedStatements(database.logFile)).map(({ sql }) => sql)
-  assert.deepEqual((await readRecorded(disk.store)).get('full-disk')!.statements.map(({ sql }) => sql), executed)
-})
+test(
+  'a spool on a full disk: statements fail with 53100 and are not executed, and all goes on when there is room',
+  { skip: cannotMount() },
+  async (t) => {
+    await using database = await startPostgres({ settings: loggingSettings })
+    const disk = await startOnSmallDisk(t, database.url, 500)
+    const client = await connectRemembering(disk.port, 'full-disk')
+    await client.query(`select '${mark} before'`)
+    disk.fill()
+    const refused = []
+    for (let number = 1; number <= 3; number++) {
+      // What still fits the last block of the file is recorded and passes.
+      const fields = errorIn(await client.query(`select '${mark} ${number}', '${'x'.repeat(5_000)}'`))
+      if (fields !== null) refused.push(fields.get('C'))
+    }
+    assert.ok(refused.length >= 2 && refused.every((code) => code === '53100'), String(refused))
+    disk.makeRoom()
+    assert.equal(errorIn(await client.query(`select '${mark} after'`)), null)
+    await client.end()
+    await disk.stop()
+    await assertSound(disk.store)
+    const executed = (await executedStatements(database.logFile)).map(({ sql }) => sql)
+    assert.deepEqual(
+      (await readRecorded(disk.store)).get('full-disk')!.statements.map(({ sql }) => sql),
+      executed,
+    )
+  },
+)
 
-test('a spool on a disk smaller than a spool file gives back what is stored: traffic of many times its size passes', { skip: cannotMount() }, async (t) => {
-  await using database = await startPostgres({ settings: loggingSettings })
-  const disk = await startOnSmallDisk(t, database.url, 10_000)
-  const client = await connectRemembering(disk.port, 'small-disk')
-  let refused = 0
-  const wanted = 8 * spoolMegabytes
-  for (let passed = 0; passed < wanted; ) {
-    if (errorIn(await client.query(`select '${mark}', repeat('s', 1000) from generate_series(1, 250)`)) !== null) refused++
-    else passed++
-    assert.ok(refused < 20, `it goes on: ${passed} of ${wanted}\n${disk.log()}`)
-  }
-  await client.end()
-  await disk.stop()
-  await assertSound(disk.store)
-  const { statements } = (await readRecorded(disk.store)).get('small-disk')!
-  assert.equal(statements.length, wanted)
-})
+test(
+  'a spool on a disk smaller than a spool file gives back what is stored: traffic of many times its size passes',
+  { skip: cannotMount() },
+  async (t) => {
+    await using database = await startPostgres({ settings: loggingSettings })
+    const disk = await startOnSmallDisk(t, database.url, 10_000)
+    const client = await connectRemembering(disk.port, 'small-disk')
+    let refused = 0
+    const wanted = 8 * spoolMegabytes
+    for (let passed = 0; passed < wanted;) {
+      if (errorIn(await client.query(`select '${mark}', repeat('s', 1000) from generate_series(1, 250)`)) !== null) refused++
+      else passed++
+      assert.ok(refused < 20, `it goes on: ${passed} of ${wanted}\n${disk.log()}`)
+    }
+    await client.end()
+    await disk.stop()
+    await assertSound(disk.store)
+    const { statements } = (await readRecorded(disk.store)).get('small-disk')!
+    assert.equal(statements.length, wanted)
+  },
+)

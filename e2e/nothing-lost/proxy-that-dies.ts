@@ -31,8 +31,12 @@ const write: typeof writeSync = ((descriptor: number, bytes: Buffer, offset: num
 const log = createLog({ level: 'info' })
 const settings = testSettings(process.env['STENO_UPSTREAM']!, folder)
 const proxy = await startProxy(
-  // Without the reserve every write to the spool is a record's.
-  { ...settings, spoolLimits: { ...settings.spoolLimits, reserveBytes: 0 }, segment: { ...settings.segment, ageMilliseconds: 50 } },
+  // Without the reserve every write to the spool is a record's; small files are followed by others within the conversation.
+  {
+    ...settings,
+    spoolLimits: { ...settings.spoolLimits, reserveBytes: 0, fileBytesMax: 100_000 },
+    segment: { ...settings.segment, ageMilliseconds: 50 },
+  },
   log,
   { spoolWrite: write },
 )

@@ -98,7 +98,9 @@ test(`Nothing unrecorded, nothing lost: SIGKILL at ${kills} random instants unde
   const recorded = await readRecorded(last.storeFolder)
   const counts = assertNothingLost(await executedStatements(database.logFile), remembered, recorded)
   const recovered = [...recorded.values()].filter((conversation) => conversation.recovered).length
-  t.diagnostic(`${kills} kills, ${recovered} recovered sessions, ${counts.statements} statements, ${counts.rows} rows, ${counts.bytes} bytes`)
+  t.diagnostic(
+    `${kills} kills, ${recovered} recovered sessions, ${counts.statements} statements, ${counts.rows} rows, ${counts.bytes} bytes`,
+  )
   assert.ok(recovered > kills, 'most kills hit sessions')
   assert.ok(counts.statements > kills * 10 && counts.rows > counts.statements, 'results were flowing')
 })

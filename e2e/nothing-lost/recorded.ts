@@ -51,8 +51,6 @@ export async function readRecorded(storeFolder: string): Promise<Map<string, Rec
   return found
 }
 
-export type VerifyResult = { readonly findings: readonly { readonly severity: string; readonly code: string }[]; readonly output: string }
-
 /** Runs `steno verify --all` as a person would, with the ledger's head from the spool; fails unless it says sound. */
 export async function assertVerified(storeFolder: string, spoolFolder: string): Promise<string> {
   const { status, stdout, stderr } = await steno([

@@ -89,10 +89,16 @@ for (const disk of ['full', 'full after a few bytes'] as const) {
     world.become('healthy')
     assert.equal(errorIn(await client.query(`insert into proof values ('${mark} ${name} after')`)), null)
     const executed = (await world.executed()).filter((sql) => sql.includes(` ${name} `))
-    assert.deepEqual(executed.map((sql) => sql.split(' ').at(-1)), ["before')", "after')"])
+    assert.deepEqual(
+      executed.map((sql) => sql.split(' ').at(-1)),
+      ["before')", "after')"],
+    )
     await client.end()
     const { conversations } = await world.recorded()
-    assert.deepEqual(conversations.get(name)!.statements.map(({ sql }) => sql), executed)
+    assert.deepEqual(
+      conversations.get(name)!.statements.map(({ sql }) => sql),
+      executed,
+    )
     assert.deepEqual(conversations.get(name)!.gaps, [])
   })
 }
@@ -186,7 +192,10 @@ test('continue: traffic passes with a gap that says when and how much, the metri
   await client.end()
   const { conversations, findings } = await world.recorded()
   const conversation = conversations.get('continue')!
-  assert.deepEqual(conversation.statements.map(({ sql }) => sql), [`select '${mark} recorded 1'`, `select '${mark} recorded 2'`])
+  assert.deepEqual(
+    conversation.statements.map(({ sql }) => sql),
+    [`select '${mark} recorded 1'`, `select '${mark} recorded 2'`],
+  )
   assert.equal(conversation.gaps.length, 1)
   const [gap] = conversation.gaps
   assert.equal(gap!.frontendBytes, 2 * unrecorded.length)

@@ -32,17 +32,17 @@ const queries: readonly string[] = [
   'select * from items where id = 3',
   'select * from nowhere',
   'selec 1',
-  "select 1; select 1/0; select 3",
+  'select 1; select 1/0; select 3',
   'begin',
   'commit',
   'rollback',
-  'begin; insert into log values (\'in transaction\'); select count(*) from log; commit',
+  "begin; insert into log values ('in transaction'); select count(*) from log; commit",
   'savepoint a',
   'rollback to a',
   "insert into log values ('x')",
   'update items set amount = amount + 1 where id < 5',
   'delete from log',
-  "insert into items (id) values (1)",
+  'insert into items (id) values (1)',
   "insert into items (id, name) values (9999, 'u') on conflict (id) do update set name = excluded.name returning id, name",
   "select shout('hello')",
   "do $$ begin raise notice 'one'; raise warning 'two' using detail = 'd', hint = 'h'; end $$",
@@ -52,7 +52,7 @@ const queries: readonly string[] = [
   "set datestyle = 'German, DMY'; select date '2026-02-01'; reset datestyle",
   'set client_encoding = latin1',
   'set client_encoding = utf8',
-  "set client_min_messages = debug1",
+  'set client_min_messages = debug1',
   'reset client_min_messages',
   'set intervalstyle = postgres_verbose',
   'set standard_conforming_strings = off',
@@ -63,25 +63,25 @@ const queries: readonly string[] = [
   "notify ears, 'heard'",
   "notify ears; notify ears, 'twice'",
   'unlisten *',
-  "declare c scroll cursor for select id from items order by id",
+  'declare c scroll cursor for select id from items order by id',
   'declare h cursor with hold for select id, name from items order by id',
   'fetch 3 from c; fetch backward 1 from c; move 2 in c',
   'fetch all from h',
   'close h',
   'close all',
-  "prepare p(int) as select $1 + 1",
+  'prepare p(int) as select $1 + 1',
   'execute p(41)',
   'deallocate p',
   'deallocate all',
   'discard all',
   "select repeat('long', 5000)",
-  "select n, repeat(chr(97 + n % 26), n) from generate_series(1, 400) n",
+  'select n, repeat(chr(97 + n % 26), n) from generate_series(1, 400) n',
   "select array[1,2,null], '{\"a\": [1, 2]}'::jsonb, 'red'::colour::text, int4range(1, 5), '1 day 2 hours'::interval",
   "select E'\\\\xDEADBEEF'::bytea, 'ünïcödé', chr(8364)",
   'explain (costs off) select * from items where id = 1',
   'truncate log',
-  "create temp table if not exists t (a int); insert into t values (1), (2); select a + 0 from t order by 1; drop table t",
-  "create table if not exists items (id int)",
+  'create temp table if not exists t (a int); insert into t values (1), (2); select a + 0 from t order by 1; drop table t',
+  'create table if not exists items (id int)',
   'vacuum items',
   'select pg_sleep(0.001)',
   'lock table items',
@@ -89,7 +89,17 @@ const queries: readonly string[] = [
   "prepare transaction 'nothing'",
   'show server_version; show is_superuser',
   'values (1, 2), (3, 4)',
-  "select * from (select 1/(3-id) from items order by id) s",
+  'select * from (select 1/(3-id) from items order by id) s',
+  // Recorded in another form than sent; the database and the client must see nothing of that.
+  "alter role nobody password 'a literal'",
+  "alter role shop password 'x' valid until 'an echoed literal'",
+  "alter role shop password 'x' 'a literal in a syntax error'",
+  "do $$ begin raise notice 'the password is %', 'told in a notice'; end $$",
+  "do $$ begin raise exception 'the password is %', 'told in an error'; end $$",
+  "prepare secret_setter(text) as select set_config('my.password', $1, false)",
+  "execute secret_setter('a literal')",
+  // Larger than what is held or gathered at once.
+  "select repeat('row', 700000)",
 ]
 
 const parsed: readonly (readonly [sql: string, types: readonly number[], parameters: number])[] = [
@@ -109,8 +119,10 @@ const parsed: readonly (readonly [sql: string, types: readonly number[], paramet
   ['rollback', [], 0],
   ['copy items (id, name) to stdout', [], 0],
   ['copy log from stdin', [], 0],
-  ["select shout($1)", [], 1],
-  ["select $1::bytea, $2::text, $3::timestamptz", [], 3],
+  ['select shout($1)', [], 1],
+  ["select set_config('my.password', $1, false)", [], 1],
+  ["alter role nobody password 'a literal'", [], 0],
+  ['select $1::bytea, $2::text, $3::timestamptz', [], 3],
   ['select generate_series(1, 50)', [], 0],
   ["notify ears, 'extended'", [], 0],
   ["set application_name = 'extended'", [], 0],
@@ -129,7 +141,8 @@ export function makeConversation(random: Random): Conversation {
     steps.push({ bytes: Buffer.concat(frames), settles: random.chance(0.4) })
   }
   // Sync ends whatever was left open, so that the end of the conversation is the same as what came before it.
-  if (random.chance(0.8)) steps.push({ bytes: Buffer.concat([frontend.sync, frontend.query('select 1 as last'), frontend.sync]), settles: true })
+  if (random.chance(0.8))
+    steps.push({ bytes: Buffer.concat([frontend.sync, frontend.query('select 1 as last'), frontend.sync]), settles: true })
   steps.push({ bytes: random.chance(0.9) ? frontend.terminate : Buffer.alloc(0), settles: false })
   return { steps }
 }
@@ -179,7 +192,17 @@ function extended(random: Random): Buffer[] {
 
 function bind(random: Random, portal: string, statement: string, count: number): Buffer {
   const values = Array.from({ length: count }, () =>
-    random.pick<string | Buffer | null>(['1', '0', '7', 'text', '', null, '2026-03-04', Buffer.from([0, 0, 0, 5]), 'ü'.repeat(random.below(300))]),
+    random.pick<string | Buffer | null>([
+      '1',
+      '0',
+      '7',
+      'text',
+      '',
+      null,
+      '2026-03-04',
+      Buffer.from([0, 0, 0, 5]),
+      'ü'.repeat(random.below(300)),
+    ]),
   )
   return frontend.bind({
     portal,
@@ -222,7 +245,13 @@ function copyIn(random: Random): Buffer[] {
   const end = random.pick([frontend.copyDone, frontend.copyDone, frontend.copyDone, frontend.copyFail('changed my mind'), wrong])
   const isExtended = random.chance(0.3)
   const begin = isExtended ? [frontend.parse(sql), frontend.bind(), frontend.execute()] : [frontend.query(sql)]
-  return [...begin, ...data, end, ...(isExtended || random.chance(0.3) ? [frontend.sync] : []), ...(end === wrong ? [frontend.copyDone, frontend.sync] : [])]
+  return [
+    ...begin,
+    ...data,
+    end,
+    ...(isExtended || random.chance(0.3) ? [frontend.sync] : []),
+    ...(end === wrong ? [frontend.copyDone, frontend.sync] : []),
+  ]
 }
 
 function copyOut(random: Random): Buffer[] {
@@ -233,7 +262,9 @@ function copyOut(random: Random): Buffer[] {
     'copy (select 1/(5-n) from generate_series(1, 9) n) to stdout',
     'copy nowhere to stdout',
   ])
-  return random.chance(0.3) ? [frontend.parse(sql), frontend.bind(), frontend.execute('', random.below(3)), frontend.sync] : [frontend.query(sql)]
+  return random.chance(0.3)
+    ? [frontend.parse(sql), frontend.bind(), frontend.execute('', random.below(3)), frontend.sync]
+    : [frontend.query(sql)]
 }
 
 function functionCall(random: Random): Buffer[] {
@@ -271,6 +302,13 @@ function oddity(random: Random): Buffer[] {
     [frontend.flush, frontend.flush],
     [frontend.query(`select ${Array.from({ length: 2000 }, (_, index) => index).join(', ')}`)],
     [frontend.query('x'.repeat(20_000))],
+    [frontend.query(`select length('${'x'.repeat(1_500_000)}')`)],
+    [frontend.query(`/* ${'x'.repeat(1_200_000)} */ alter role nobody password 'a literal'`)],
+    [
+      frontend.parse(`select length($1), '${'x'.repeat(1_100_000)}'::text is null`),
+      frontend.bind({ values: ['y'.repeat(1_300_000)] }),
+      frontend.execute(),
+    ],
   ])
   return [...odd, ...(random.chance(0.8) ? [frontend.sync] : [])]
 }

@@ -74,7 +74,10 @@ for (const mode of modes) {
         }
         assert.deepEqual(pair[0], pair[1], `STENO_SEED=${seed}`)
       }
-      assert(cutOff <= 1 + seeds.length / 5, `${cutOff} of ${seeds.length} conversations could be compared only up to where the database cut them off`)
+      assert(
+        cutOff <= 1 + seeds.length / 5,
+        `${cutOff} of ${seeds.length} conversations could be compared only up to where the database cut them off`,
+      )
       const state = 'select (select jsonb_agg(i order by id) from items i) as items, (select jsonb_agg(line order by line) from log) as log'
       assert.deepEqual(await server.query(state, throughSteno), await server.query(state, direct), 'both databases are left the same')
       assert.equal(await proxy.stop(), 0)
@@ -85,13 +88,22 @@ for (const mode of modes) {
     test('at start-up: parameters, notices, protocol versions and refusals', async () => {
       const { direct, throughSteno } = await twins(`start_${mode.replace('-', '_')}`)
       for (const database of [direct, throughSteno]) {
-        await server.query(`alter database ${database} set search_path = public, pg_catalog; alter database ${database} set work_mem = '5MB'`)
+        await server.query(
+          `alter database ${database} set search_path = public, pg_catalog; alter database ${database} set work_mem = '5MB'`,
+        )
       }
       await using proxy = await startProxyProcess({ upstream: upstreamOf(mode, throughSteno) })
       const variants: Record<string, Partial<RawOptions>> = {
         plain: {},
         'many parameters': {
-          parameters: { application_name: 'ünï', client_encoding: 'LATIN1', DateStyle: 'German', TimeZone: 'Asia/Tokyo', extra_float_digits: '2', options: '-c work_mem=6MB -c search_path=x' },
+          parameters: {
+            application_name: 'ünï',
+            client_encoding: 'LATIN1',
+            DateStyle: 'German',
+            TimeZone: 'Asia/Tokyo',
+            extra_float_digits: '2',
+            options: '-c work_mem=6MB -c search_path=x',
+          },
         },
         'protocol 3.2': { protocolMinor: 2 },
         'a protocol to come': { protocolMinor: 9 },
@@ -127,7 +139,12 @@ async function startUp(options: RawOptions): Promise<string[]> {
   const client = connectRaw(options)
   try {
     await client.start()
-    client.socket.end(Buffer.concat([frontend.query("select name, setting from pg_settings where source in ('client', 'database') order by 1"), frontend.terminate]))
+    client.socket.end(
+      Buffer.concat([
+        frontend.query("select name, setting from pg_settings where source in ('client', 'database') order by 1"),
+        frontend.terminate,
+      ]),
+    )
     await client.end()
     return comparable(client.frames())
   } finally {

@@ -140,6 +140,9 @@ export function connectRaw(options: RawOptions) {
 
 /** What an ErrorResponse or NoticeResponse says, by field letter. */
 export function errorFields(body: Buffer): Record<string, string> {
-  const parts = body.toString('utf8').split('\0').filter((part) => part !== '')
+  const parts = body
+    .toString('utf8')
+    .split('\0')
+    .filter((part) => part !== '')
   return Object.fromEntries(parts.map((part) => [part.slice(0, 1), part.slice(1)]))
 }

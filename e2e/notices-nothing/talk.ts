@@ -43,7 +43,7 @@ async function sendInPieces(client: RawClient, bytes: Buffer, random: Random): P
     return
   }
   const pieceBytesMax = random.pick([1, 4, 7, 60, 1000])
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     // A long text byte by byte would only take time.
     const end = bytes.length - at > 1_000 ? at + 900 : at + 1 + random.below(pieceBytesMax)
     client.send(bytes.subarray(at, end))
@@ -55,7 +55,7 @@ async function sendInPieces(client: RawClient, bytes: Buffer, random: Random): P
 
 /** Waits until the server has said nothing for a moment: what follows is then not pipelined. */
 async function silence(client: RawClient): Promise<void> {
-  for (let before = -1; before !== client.receivedBytes && !client.closed; ) {
+  for (let before = -1; before !== client.receivedBytes && !client.closed;) {
     before = client.receivedBytes
     await sleep(silenceMilliseconds)
   }

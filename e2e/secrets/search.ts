@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import path from 'node:path'
-import { BadRecord, decodeRecord, recordHeaderBytes } from '../../session/records.ts'
+import { BadRecord, decodeRecord, recordHeaderBytes, recordType } from '../../session/records.ts'
 import { openSegment } from '../../session/segment.ts'
 
 export type Place = { readonly name: string; readonly bytes: Buffer }
@@ -22,7 +22,9 @@ export function formsOf(secret: string | Buffer): ReadonlyMap<string, Buffer> {
   // What base64 makes of it depends on how many bytes stand before; the characters that it shares with its neighbours are left out.
   for (let before = 0; before < 3; before++) {
     for (const encoding of ['base64', 'base64url'] as const) {
-      const text = Buffer.concat([Buffer.alloc(before), raw]).toString(encoding).replace(/=+$/, '')
+      const text = Buffer.concat([Buffer.alloc(before), raw])
+        .toString(encoding)
+        .replace(/=+$/, '')
       const whole = Math.floor(((before + raw.length) * 8) / 6)
       const inner = text.slice(Math.ceil((before * 8) / 6), whole)
       if (inner.length >= 5) forms.set(`${encoding} behind ${before}`, Buffer.from(inner))
@@ -36,17 +38,23 @@ export function formsOf(secret: string | Buffer): ReadonlyMap<string, Buffer> {
     forms.set('URL', Buffer.from(encodeURIComponent(secret)))
     forms.set('JSON', Buffer.from(JSON.stringify(secret).slice(1, -1)))
   }
-  return forms
+  const seen = new Set<string>()
+  // Of equal ones the first: a pass over everything is not cheap.
+  return new Map([...forms].filter(([, needle]) => !seen.has(needle.toString('hex')) && seen.add(needle.toString('hex'))))
 }
 
 /** One line for each secret, form and place where it is. */
-export function findSecrets(places: readonly Place[], secrets: Secrets): string[] {
+export function findSecrets(given: readonly Place[], secrets: Secrets): string[] {
   const found: string[] = []
+  const places = given.filter(({ bytes }, index) => given.findIndex((other) => other.bytes.equals(bytes)) === index)
   for (const [what, secret] of secrets) {
     for (const [form, needle] of formsOf(secret)) {
       for (const { name, bytes } of places) {
         const at = bytes.indexOf(needle)
-        if (at >= 0) found.push(`${what} (${form}) in ${name} at ${at}: ${JSON.stringify(bytes.toString('latin1', Math.max(0, at - 40), at + needle.length + 20))}`)
+        if (at >= 0)
+          found.push(
+            `${what} (${form}) in ${name} at ${at}: ${JSON.stringify(bytes.toString('latin1', Math.max(0, at - 40), at + needle.length + 20))}`,
+          )
       }
     }
   }
@@ -72,8 +80,13 @@ export async function placesIn(folder: string): Promise<Place[]> {
 /** Of everything that is a sound record. */
 function joined(name: string, bytes: Buffer): Place[] {
   const parts = new Map<string, Buffer[]>()
-  // A spool file begins with a head of its own; where records begin is found by trying.
-  for (let at = 0; at + recordHeaderBytes <= bytes.length; ) {
+  const types: readonly number[] = Object.values(recordType)
+  // A spool file may begin with a head and end in room to come; where records begin is found by trying.
+  for (let at = 0; at + recordHeaderBytes <= bytes.length;) {
+    if (!types.includes(bytes[at + 8]!) || at + recordHeaderBytes + bytes.readUInt32LE(at + 4) > bytes.length) {
+      at++
+      continue
+    }
     try {
       const { session, type, payload } = decodeRecord(bytes, at)
       const key = `${name} (session ${session}, records of type ${type})`

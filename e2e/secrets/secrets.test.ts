@@ -34,8 +34,10 @@ after(async () => {
 })
 
 /** Statements that carry a secret, in all the ways that there are, each with one of its own. */
-function secretStatements(literal: (name: string) => string): Buffer[] {
+function secretStatements(literal: (name: string) => string, { withLong }: { readonly withLong: boolean }): Buffer[] {
   return [
+    // What one statement of a session taught must also hold for the next, so this stands first.
+    ...(withLong ? [frontend.query(`/* ${'long '.repeat(300_000)} */ alter role nobody password '${literal('behind a megabyte')}'`)] : []),
     frontend.query('create role bob'),
     frontend.query(`alter role bob password '${literal('simple')}'`),
     frontend.query(`select 1; alter role bob password '${literal('second of two')}'; select 2`),
@@ -47,15 +49,14 @@ function secretStatements(literal: (name: string) => string): Buffer[] {
     frontend.query(`do $$ begin raise notice 'the password is %', '${literal('echoed by a notice')}'; end $$`),
     frontend.query(`do $$ begin raise exception 'the password is %', '${literal('echoed by an exception')}'; end $$`),
     frontend.query(`create user mapping for bob server nowhere options (user 'u', password '${literal('user mapping')}')`),
-    frontend.query(`prepare setpw(text) as select set_config('my.password', $1, true)`),
+    frontend.query(`prepare setpw(text) as select set_config('my.password', $1, true) is null`),
     frontend.query(`execute setpw('${literal('execute')}')`),
     frontend.query(`execute setpw('${literal('execute again')}')`),
-    frontend.query(`/* ${'long '.repeat(300_000)} */ alter role bob password '${literal('behind a megabyte')}'`),
     frontend.parse(`alter role bob password '${literal('parse')}'`),
     frontend.bind(),
     frontend.execute(),
     frontend.sync,
-    frontend.parse(`select set_config('my.password', $1, true), $2::int`, 'binds'),
+    frontend.parse(`select set_config('my.password', $1, true) is null, $2::int`, 'binds'),
     frontend.bind({ statement: 'binds', values: [literal('bind'), '1'] }),
     frontend.execute('', 0),
     frontend.sync,
@@ -104,7 +105,8 @@ function cancelKeys(who: string, connections: readonly Tapped[], secrets: Map<st
   for (const [index, tapped] of connections.entries()) {
     const stream = Buffer.concat(tapped.server)
     for (let at = 0; at + 9 <= stream.length && at >= 0; at += 1 + stream.readUInt32BE(at + 1)) {
-      if (stream[at] === 'K'.charCodeAt(0)) secrets.set(`${who}: cancel key ${index}`, Buffer.from(stream.subarray(at + 9, at + 1 + stream.readUInt32BE(at + 1))))
+      if (stream[at] === 'K'.charCodeAt(0))
+        secrets.set(`${who}: cancel key ${index}`, Buffer.from(stream.subarray(at + 9, at + 1 + stream.readUInt32BE(at + 1))))
     }
   }
 }
@@ -114,8 +116,18 @@ async function printed(proxy: RunningProxy): Promise<Place[]> {
   const places: Place[] = []
   const store = ['--store', proxy.storeUrl]
   const sessions = await steno(['sessions', '--json', ...store])
-  const ids = sessions.stdout.split('\n').filter((line) => line !== '').map((line) => String((JSON.parse(line) as { session: string }).session))
-  for (const args of [['sessions'], ...ids.flatMap((id) => [['show', id], ['show', id, '--json']]), ['verify', '--all']]) {
+  const ids = sessions.stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => (JSON.parse(line) as { session: string }).session)
+  for (const args of [
+    ['sessions'],
+    ...ids.flatMap((id) => [
+      ['show', id],
+      ['show', id, '--json'],
+    ]),
+    ['verify', '--all'],
+  ]) {
     const { stdout, stderr } = await steno([...args, ...store])
     places.push({ name: `steno ${args.join(' ')}`, bytes: Buffer.from(stdout + stderr) })
   }
@@ -164,24 +176,36 @@ test('secrets stay out: custody', async () => {
     await bare.end()
     for (const protocolMinor of [0, 2]) {
       await withClient(agent(token, protocolMinor), async (client) => {
-        client.send(Buffer.concat([frontend.query(`select '${marker}'`), ...secretStatements((name) => secret(`${name}, protocol 3.${protocolMinor}`))]))
-        await client.until(() => client.countOf('Z') >= 23)
+        client.send(
+          Buffer.concat([
+            frontend.query(`select '${marker}'`),
+            ...secretStatements((name) => secret(`${name}, protocol 3.${protocolMinor}`), { withLong: protocolMinor === 2 }),
+          ]),
+        )
+        await client.until(() => client.countOf('Z') >= 22)
         places.push(...(await placesIn(proxy.spoolFolder)))
         client.send(encodePasswordMessage(secret(`a password behind the start-up, protocol 3.${protocolMinor}`)))
         await client.end()
       })
     }
-    for (const tapped of front.connections) for (const [name, value] of scramSecrets('agent', tapped, token)) secrets.set(`${name} ${secrets.size}`, value)
-    for (const tapped of back.connections) for (const [name, value] of scramSecrets('steno', tapped, password)) secrets.set(`${name} ${secrets.size}`, value)
+    for (const tapped of front.connections)
+      for (const [name, value] of scramSecrets('agent', tapped, token)) secrets.set(`${name} ${secrets.size}`, value)
+    for (const tapped of back.connections)
+      for (const [name, value] of scramSecrets('steno', tapped, password)) secrets.set(`${name} ${secrets.size}`, value)
     cancelKeys('agent', front.connections, secrets)
     cancelKeys('steno', back.connections, secrets)
-    const { metrics } = JSON.parse(proxy.log().split('\n').find((line) => line.includes('"listening"'))!) as { metrics: number }
+    const { metrics } = JSON.parse(
+      proxy
+        .log()
+        .split('\n')
+        .find((line) => line.includes('"listening"'))!,
+    ) as { metrics: number }
     places.push({ name: 'metrics', bytes: Buffer.from(await (await fetch(`http://127.0.0.1:${metrics}/metrics`)).text()) })
     places.push(processArguments(proxy.pid))
     // And one that is killed in the middle of it.
     const client = connectRaw(agent(token))
     await client.start()
-    client.send(Buffer.concat(secretStatements((name) => secret(`${name}, killed`)).slice(0, 8)))
+    client.send(Buffer.concat(secretStatements((name) => secret(`${name}, killed`), { withLong: false }).slice(0, 8)))
     await client.until(() => client.countOf('Z') >= 5)
     await proxy.kill()
     await client.destroy()
@@ -190,7 +214,11 @@ test('secrets stay out: custody', async () => {
   {
     await using proxy = await startProxyProcess(options)
     assert.equal(await proxy.stop(), 0)
-    places.push({ name: 'log of the next start', bytes: Buffer.from(proxy.log()) }, ...(await placesIn(options.folder)), ...(await printed(proxy)))
+    places.push(
+      { name: 'log of the next start', bytes: Buffer.from(proxy.log()) },
+      ...(await placesIn(options.folder)),
+      ...(await printed(proxy)),
+    )
   }
   assert(secrets.size > 90, `all secrets were met: ${secrets.size}`)
   assertClean(places, secrets)
@@ -220,7 +248,7 @@ test('secrets stay out: pass-through', async () => {
   })
   await withClient(agent('agent', secret('a wrong password')), async (client) => assert.equal(client.countOf('E'), 1))
   await withClient(agent('agent', password), async (client) => {
-    client.send(Buffer.concat([frontend.query(`select '${marker}'`), ...secretStatements(secret), frontend.terminate]))
+    client.send(Buffer.concat([frontend.query(`select '${marker}'`), ...secretStatements(secret, { withLong: true }), frontend.terminate]))
     await client.end()
   })
   for (const given of [plain, secret('a wrong password, sent in the clear')]) {
@@ -230,11 +258,16 @@ test('secrets stay out: pass-through', async () => {
     await client.end()
     assert.equal(client.countOf('C'), given === plain ? 1 : 0)
   }
-  for (const tapped of front.connections) for (const [name, value] of scramSecrets('agent', tapped, password)) secrets.set(`${name} ${secrets.size}`, value)
+  for (const tapped of front.connections)
+    for (const [name, value] of scramSecrets('agent', tapped, password)) secrets.set(`${name} ${secrets.size}`, value)
   cancelKeys('agent', front.connections, secrets)
   const places = [processArguments(proxy.pid)]
   assert.equal(await proxy.stop(), 0)
-  places.push({ name: 'log', bytes: Buffer.from(proxy.log()) }, ...(await placesIn(path.join(folder, 'pass-through'))), ...(await printed(proxy)))
+  places.push(
+    { name: 'log', bytes: Buffer.from(proxy.log()) },
+    ...(await placesIn(path.join(folder, 'pass-through'))),
+    ...(await printed(proxy)),
+  )
   assert(secrets.size > 40, `all secrets were met: ${secrets.size}`)
   assertClean(places, secrets)
 })
@@ -242,7 +275,8 @@ test('secrets stay out: pass-through', async () => {
 test('secrets stay out: starts that fail', async () => {
   const secret = `failing${randomBytes(9).toString('hex')}`
   const file = path.join(folder, 'upstream')
-  const store = ['--store', `file://${path.join(folder, 'failing-store')}`, '--spool', path.join(folder, 'failing-spool')]
+  const failing = path.join(folder, 'failing')
+  let failed = 0
   const texts = [
     `postgresql://u:${secret}@[nonsense/db`,
     `postgresql://u:${secret}@host:99999/db`,
@@ -255,28 +289,38 @@ test('secrets stay out: starts that fail', async () => {
     `host=h user=u password=${secret} nonsense=1`,
     `host=h user=u password='${secret}`,
     `host=h user=u password = ${secret} trailing`,
-    `${secret}`,
+    secret,
     `user=u password=${secret} host=a,b port=1,2,3`,
     `mysql://u:${secret}@host/db`,
     `postgresql://u:${secret}@host/db target_session_attrs=nonsense`,
   ]
   const places: Place[] = [{ name: 'marker', bytes: Buffer.from(marker) }]
-  async function failingStart(name: string, args: readonly string[], environment: Record<string, string> = {}): Promise<void> {
-    const { status, stdout, stderr } = await steno(['proxy', '--listen', '127.0.0.1:0', '--log-level', 'debug', ...store, ...args], { environment })
-    assert(status > 0, `${name} starts nothing: ${status} ${stderr}`)
-    assert.doesNotMatch(stderr, /defect|\bat .*\.ts:\d/, name)
-    places.push({ name, bytes: Buffer.from(stdout + stderr) })
+  /** A start that succeeds after all is ended at once. */
+  async function failingStart(name: string, upstream: string, args: readonly string[] = []): Promise<void> {
+    try {
+      await using proxy = await startProxyProcess({ upstream, folder: failing, arguments: ['--log-level', 'debug', ...args] })
+      await proxy.stop()
+      places.push({ name, bytes: Buffer.from(proxy.log()) })
+    } catch (error) {
+      assert(error instanceof Error)
+      assert.doesNotMatch(error.message, /defect|\bat .*\.ts:\d/, name)
+      places.push({ name, bytes: Buffer.from(error.message) })
+      failed++
+    }
   }
-  for (const text of texts) await failingStart(`STENO_UPSTREAM=${text.replace(secret, '…')}`, [], { STENO_UPSTREAM: text })
+  for (const text of texts) await failingStart(`STENO_UPSTREAM=${text.replace(secret, '…')}`, text)
   await writeFile(file, `postgresql://u:${secret}@host:port/db`)
-  await failingStart('a file that makes no sense', ['--upstream-file', file])
-  await failingStart('a password as an argument', ['--upstream', `postgresql://u:${secret}@host/db`])
-  await failingStart('a password as an argument, joined', [`--upstream=host=h user=u password=${secret}`])
-  await failingStart('given twice', ['--upstream-file', file], { STENO_UPSTREAM: `postgresql://u:${secret}@host/db` })
-  await failingStart('a store with a credential', ['--store', `s3://u:${secret}@bucket`], { STENO_UPSTREAM: 'host=h user=u' })
-  await failingStart('a token file that is a folder', ['--agent-token-file', folder], { STENO_UPSTREAM: `postgresql://u:${secret}@host/db` })
-  await failingStart('a token with an upstream that names no user', ['--agent-token-file', file], { STENO_UPSTREAM: 'host=h' })
-  await failingStart('an address that cannot be listened on', ['--listen', '192.0.2.1:1'], { STENO_UPSTREAM: `postgresql://u:${secret}@host/db` })
+  const sound = `postgresql://u:${secret}@127.0.0.1:1/db`
+  await failingStart('a file that makes no sense', '', ['--upstream-file', file])
+  await failingStart('a password as an argument', '', ['--upstream', sound])
+  await failingStart('a password as an argument, joined', '', [`--upstream=host=h user=u password=${secret}`])
+  await failingStart('given twice', sound, ['--upstream-file', file])
+  await failingStart('a store with a credential', 'host=h user=u', ['--store', `s3://u:${secret}@bucket`])
+  await failingStart('a token file that is a folder', sound, ['--agent-token-file', folder])
+  await failingStart('a token with an upstream that names no user', 'host=h', ['--agent-token-file', file])
+  await failingStart('an address that cannot be listened on', sound, ['--listen', '192.0.2.1:1'])
+  assert(failed >= 20, `${failed} of ${places.length} starts failed`)
+  places.push(...(await placesIn(failing)))
   assertClean(places, new Map([['the password', secret]]))
 })
 

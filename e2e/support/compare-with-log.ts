@@ -54,7 +54,8 @@ export function assertEveryStatementRecorded(backends: readonly LoggedBackend[],
   }
   // Nothing may be recorded as run that the server does not know of.
   const [extra] = free
-  if (extra !== undefined) throw new Error(`the server knows nothing of session ${extra.id}, which begins with ${excerpt(extra.statements[0]?.sql)}`)
+  if (extra !== undefined)
+    throw new Error(`the server knows nothing of session ${extra.id}, which begins with ${excerpt(extra.statements[0]?.sql)}`)
 }
 
 type Mismatch = { readonly matched: number; readonly problem: string }
@@ -74,7 +75,8 @@ function matchSequence(logged: readonly LoggedStatement[], recorded: readonly St
       for (const piece of statementsOf(entry.text)) {
         while (recorded[next]?.outcome === 'skipped' && !isText(recorded[next]!, piece.text)) next++
         const found = recorded[next]
-        if (found === undefined || found.kind !== 'query' || !isText(found, piece.text)) return mismatch(`of which ${excerpt(piece.text)} is not there`)
+        if (found === undefined || found.kind !== 'query' || !isText(found, piece.text))
+          return mismatch(`of which ${excerpt(piece.text)} is not there`)
         next++
       }
       continue
@@ -92,12 +94,16 @@ function matchSequence(logged: readonly LoggedStatement[], recorded: readonly St
     }
     if (statement.kind !== entry.kind) return mismatch('which is of another kind')
     if (entry.kind === 'execute' && !isText(statement, entry.text)) return mismatch('which is another text')
-    if (entry.kind === 'function' && !entry.text.includes(/OID (\d+)/.exec(statement.sql)?.[0] ?? '?')) return mismatch('which is another function')
+    if (entry.kind === 'function' && !entry.text.includes(/OID (\d+)/.exec(statement.sql)?.[0] ?? '?'))
+      return mismatch('which is another function')
     next++
   }
   while (recorded[next]?.outcome === 'skipped') next++
   if (next < recorded.length) {
-    return { matched: logged.length, problem: `recorded besides is ${excerpt(recorded[next]!.sql)} (${recorded[next]!.kind}, ${recorded[next]!.outcome})` }
+    return {
+      matched: logged.length,
+      problem: `recorded besides is ${excerpt(recorded[next]!.sql)} (${recorded[next]!.kind}, ${recorded[next]!.outcome})`,
+    }
   }
   return null
 }

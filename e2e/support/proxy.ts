@@ -67,7 +67,7 @@ export async function startProxyProcess(options: ProxyOptions): Promise<RunningP
   await once(child, 'spawn')
   const guard = startGuard(child.pid!)
   let log = ''
-  child.stderr!.setEncoding('utf8').on('data', (text: string) => (log += text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text))
   const exited = once(child, 'exit').then(() => guard.kill('SIGKILL'))
 
   async function end(signal: NodeJS.Signals): Promise<number> {

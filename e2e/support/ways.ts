@@ -122,7 +122,10 @@ async function finish(server: EmbeddedPostgres, proxies: readonly RunningProxy[]
 }
 
 /** libpq's connection string of a target; `application` becomes application_name. */
-export function libpqString(target: Target, { application, database = target.database }: { application: string; database?: string }): string {
+export function libpqString(
+  target: Target,
+  { application, database = target.database }: { application: string; database?: string },
+): string {
   const { host, port, user, password, sslmode } = target
   const secret = password === undefined ? '' : `password=${password}`
   return `host=${host} port=${port} user=${user} dbname=${database} sslmode=${sslmode} application_name=${application} ${secret}`

@@ -19,6 +19,8 @@ import type { SpoolDamage, SpoolReader } from './spool-reader.ts'
 const pendingBytesMax = 12 * 1024 * 1024
 /** Enough to overlap the waiting for the disk or the network, few enough to bound memory. */
 const sealsAtOnce = 16
+/** While there is more to read, segments share a ledger entry: each costs as many syncs of the disk as a segment. */
+const settleMilliseconds = 250
 
 export type SealerEvents = {
   readonly onStored: (segments: number) => void
@@ -46,6 +48,8 @@ export function createSealer(options: {
   const storedTo = new Map<number, number>()
   let owed: LedgerEvent[] = []
   let segmentsOwed = 0
+  let settledAt = 0
+  let settledPosition = reader.position
 
   /** The session that a record opens; null when the record belongs to none that is still to be sealed. */
   async function sessionOpenedBy(cursor: RecordCursor): Promise<SessionSealer | null> {
@@ -75,8 +79,10 @@ export function createSealer(options: {
   }
 
   /** Enters what was stored into the ledger; the receipt that lets go of the spool. */
-  async function settle(): Promise<void> {
-    if (owed.length === 0) return
+  async function settle({ soon }: { readonly soon: boolean }): Promise<void> {
+    const now = performance.now()
+    if (owed.length === 0 || (soon && now - settledAt < settleMilliseconds)) return
+    settledAt = now
     const entered = owed
     owed = []
     await persist(() => ledger.enter(entered))
@@ -164,13 +170,13 @@ export function createSealer(options: {
       const now = Date.now()
       const due = [...sessions.values()].filter((each) => isDue(each, now))
       await seal([...due, ...overflow(due)])
-      await settle()
+      await settle({ soon: more })
       return more
     },
     /** Seals everything that was read, whatever its age. */
     async flush(): Promise<void> {
       await seal([...sessions.values()])
-      await settle()
+      await settle({ soon: false })
     },
     /** Ends the sessions of a process that was killed. */
     closeAll(): void {
@@ -181,8 +187,10 @@ export function createSealer(options: {
     },
     /** Everything before this spool position is stored and in the ledger. */
     get settledPosition(): number {
+      if (owed.length > 0) return settledPosition
       let position = reader.position
       for (const each of sessions.values()) position = Math.min(position, each.pendingStart ?? position)
+      settledPosition = position
       return position
     },
     /** When the oldest record that is not settled was written; 0 when all that was read is. */

@@ -62,7 +62,10 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
   }
   const openLedger = () => openLedgerWriter({ store, key, spoolFolder: folder, onTailMissing: (head) => headsMissing.push(head.number) })
 
-  async function sealerOf(epoch: number, options: { recovered: boolean; bytesMax: number }): Promise<{ sealer: Sealer; reader: SpoolReader }> {
+  async function sealerOf(
+    epoch: number,
+    options: { recovered: boolean; bytesMax: number },
+  ): Promise<{ sealer: Sealer; reader: SpoolReader }> {
     const reader = createSpoolReader({ folder, epoch, start: null })
     const ledger = await persist(openLedger)
     const sealer = createSealer({
@@ -122,8 +125,12 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
           append(session, recordType.backend, Buffer.from('C\0\0\0\rSELECT 1\0Z\0\0\0\x05I', 'latin1'))
         },
         close(session: number): void {
+          append(
+            session,
+            recordType.sessionClose,
+            payloadOf({ closed: epoch + session, reason: 'terminated', recovered: false } satisfies SessionClose),
+          )
           open.delete(session)
-          append(session, recordType.sessionClose, payloadOf({ closed: epoch + session, reason: 'terminated', recovered: false } satisfies SessionClose))
         },
       }
     },
@@ -131,8 +138,8 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
     async follow(epoch: number, ends: readonly number[]): Promise<boolean> {
       try {
         await persist(() => publishRecorder(store, key))
-        const { sealer, reader } = await sealerOf(epoch, { recovered: false, bytesMax: 200 })
-        for (const end of ends) while (await sealer.step(end));
+        const { sealer, reader } = await sealerOf(epoch, { recovered: false, bytesMax: 600 })
+        for (const end of ends) while (await sealer.step(end)) reader.release(sealer.settledPosition)
         reader.release(sealer.settledPosition)
         reader.close()
         return true

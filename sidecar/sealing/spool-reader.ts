@@ -3,7 +3,7 @@
  *
  * Knows where each record ends in the spool, which is what a segment's header repeats; knows nothing of sessions.
  */
-import { closeSync, openSync, readSync, unlinkSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync, unlinkSync } from 'node:fs'
 import { recordHeaderBytes, recordLength } from '../../session/records.ts'
 import { listSpoolFiles, type SpoolFile } from '../spool/spool-files.ts'
 
@@ -14,24 +14,28 @@ export type SpoolDamage = { readonly path: string; readonly position: number; re
 
 /** `start`: the position to begin at; null for the first byte of the first file. */
 export function createSpoolReader({ folder, epoch, start }: { readonly folder: string; readonly epoch: number; readonly start: number | null }) {
-  let open: { readonly file: SpoolFile; readonly descriptor: number } | null = null
+  type OpenFile = { readonly file: SpoolFile; readonly descriptor: number }
+  let open: OpenFile | null = null
   let position = start
   let buffer = nothing
+  /** As they were when a file was opened last; looking at the folder for each read would cost more than the read. */
+  let known: SpoolFile[] = []
 
   const files = (): SpoolFile[] => listSpoolFiles(folder).filter((file) => file.epoch === epoch)
 
-  /** Opens the file that holds `position`; null when there is none yet. */
-  function fileAt(at: number): { readonly file: SpoolFile; readonly descriptor: number } | null {
-    const candidates = files()
-    const index = candidates.findLastIndex((candidate) => candidate.start <= at)
-    const file = candidates[index]
+  /** Opens the file that holds the position `at`; null when there is none yet. */
+  function openAt(at: number): OpenFile | null {
+    known = files()
+    const file = known.findLast((candidate) => candidate.start <= at)
     if (file === undefined) return null
-    if (open?.file.path !== file.path) {
-      if (open !== null) closeSync(open.descriptor)
-      open = { file, descriptor: openSync(file.path, 'r') }
-    }
-    return open!
+    if (open?.file.path === file.path) return open
+    if (open !== null) closeSync(open.descriptor)
+    open = { file, descriptor: openSync(file.path, 'r') }
+    return open
   }
+
+  /** The position behind the last byte that the file has now. */
+  const endOf = ({ file, descriptor }: OpenFile): number => file.start + fstatSync(descriptor).size
 
   return {
     /** Where the next record begins. */
@@ -47,10 +51,10 @@ export function createSpoolReader({ folder, epoch, start }: { readonly folder: s
     read(limit: number): Buffer {
       const at = this.position
       if (at >= limit) return nothing
-      let current = open
-      if (current === null || at < current.file.start || nextStart(current.file) <= at) current = fileAt(at)
+      const current = open !== null && at >= open.file.start && at < endOf(open) ? open : openAt(at)
       if (current === null) return nothing
-      const boundary = Math.min(limit, nextStart(current.file))
+      const boundary = Math.min(limit, endOf(current))
+      if (at >= boundary) return nothing
       const bytes = fill(current, at, Math.min(readBytes, boundary - at))
       if (recordLength(bytes, 0) !== null || bytes.length < recordHeaderBytes) return bytes
       const whole = recordHeaderBytes + bytes.readUInt32LE(4)
@@ -62,10 +66,10 @@ export function createSpoolReader({ folder, epoch, start }: { readonly folder: s
     /** Goes on behind damage at the present position: at the next file, or nowhere when this is the last. */
     skipDamage(what: string): SpoolDamage {
       const at = this.position
-      const current = fileAt(at)
-      const next = current === null ? Number.POSITIVE_INFINITY : nextStart(current.file)
-      const isTail = !Number.isFinite(next)
-      const end = isTail ? Math.max(at, this.end) : next
+      const current = openAt(at)
+      const next = known.find((candidate) => candidate.start > at)
+      const isTail = next === undefined
+      const end = isTail ? Math.max(at, this.end) : next.start
       position = end
       return { path: current?.file.path ?? folder, position: at, lostBytes: end - at, what, isTail }
     },
@@ -76,12 +80,8 @@ export function createSpoolReader({ folder, epoch, start }: { readonly folder: s
     },
     /** Deletes every file that lies wholly before `released`. */
     release(released: number): void {
-      const all = files()
-      for (const [index, file] of all.entries()) {
-        const end = all[index + 1]?.start
-        if (end === undefined || end > released) break
-        remove(file)
-      }
+      if (open !== null && released >= endOf(open)) known = files() // Behind the file that is read, another may have begun.
+      while (known[1] !== undefined && known[1].start <= released) remove(known.shift()!)
     },
     /** Deletes all files of this process; for when everything in them is stored and nobody writes any more. */
     releaseAll(): void {
@@ -93,12 +93,7 @@ export function createSpoolReader({ folder, epoch, start }: { readonly folder: s
     },
   }
 
-  function nextStart(file: SpoolFile): number {
-    const all = files()
-    return all.find((candidate) => candidate.start > file.start)?.start ?? Number.POSITIVE_INFINITY
-  }
-
-  function fill(from: { readonly file: SpoolFile; readonly descriptor: number }, at: number, count: number): Buffer {
+  function fill(from: OpenFile, at: number, count: number): Buffer {
     if (buffer.length < count) buffer = Buffer.allocUnsafeSlow(count)
     let done = 0
     while (done < count) {

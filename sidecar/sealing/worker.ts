@@ -27,7 +27,7 @@ const pollMilliseconds = 100
 const heartbeatMilliseconds = 60_000
 const idleMilliseconds = 5_000
 const quietMilliseconds = 2_000
-const niceness = 10
+const niceness = 19
 
 invariant(parentPort !== null, 'the sealing worker runs in a worker thread')
 const port = parentPort

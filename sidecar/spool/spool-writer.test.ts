@@ -11,7 +11,7 @@ import { createSpoolWriter, defaultSpoolLimits, type SpoolLimits } from './spool
 
 type Disk = (descriptor: number, bytes: Buffer, offset: number, length: number, position: number) => number
 
-function createWorld(t: TestContext, limits: Partial<SpoolLimits> = {}, disk: Disk = writeSync as Disk) {
+function createWorld(t: TestContext, limits: Partial<SpoolLimits> = {}, disk: Disk = writeSync) {
   const folder = mkdtempSync(join(tmpdir(), 'steno-spool-writer-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   const position = spoolPosition(createSharedSpoolPosition())
@@ -48,7 +48,9 @@ test('what append accepts is in the file, behind what its file begins with', (t)
 })
 
 test('a disk that takes less than it is given is asked again for the rest', (t) => {
-  const { writer, held } = createWorld(t, {}, (descriptor, bytes, offset, length, at) => writeSync(descriptor, bytes, offset, Math.min(2, length), at))
+  const { writer, held } = createWorld(t, {}, (descriptor, bytes, offset, length, at) =>
+    writeSync(descriptor, bytes, offset, Math.min(2, length), at),
+  )
   assert.equal(writer.append(Buffer.from('short writes')), null)
   assert.equal(held(), '<short writes')
 })

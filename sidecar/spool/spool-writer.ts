@@ -78,7 +78,7 @@ export function createSpoolWriter(options: {
       const preamble = target.bytes === 0 ? options.filePreamble() : nothing
       if (preamble.length > 0) bytes = Buffer.concat([preamble, bytes])
       torn = true
-      for (let done = 0; done < bytes.length; ) {
+      for (let done = 0; done < bytes.length;) {
         const count = write(target.descriptor, bytes, done, bytes.length - done, target.bytes + done)
         if (count === 0) throw tookNothing()
         done += count
@@ -132,7 +132,7 @@ export function createSpoolWriter(options: {
       const descriptor = openSync(reservePath, 'w', 0o600)
       try {
         const zeros = Buffer.alloc(64 * 1024)
-        for (let at = 0; at < limits.reserveBytes; ) {
+        for (let at = 0; at < limits.reserveBytes;) {
           const count = write(descriptor, zeros, 0, Math.min(zeros.length, limits.reserveBytes - at), at)
           if (count === 0) throw tookNothing()
           at += count

@@ -1,0 +1,69 @@
+// What the database may do, or fail to do. Titles are the first column of docs/failures.md.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { freePort, startPostgres } from '../../tools/embedded-postgres.ts'
+import { connectRemembering, ConnectionEnded, query } from '../nothing-lost/remembering-client.ts'
+import { assertVerified, readRecorded } from '../nothing-lost/recorded.ts'
+import { startProxyProcess } from '../support/proxy.ts'
+import { startFailureWorld, untilReceived } from './world.ts'
+
+const endedWith = (code: string) => (error: unknown) => {
+  assert.ok(error instanceof ConnectionEnded, String(error))
+  assert.equal(error.fields?.get('C'), code)
+  return true
+}
+
+test('the database disappears in mid-row', async () => {
+  await using database = await startPostgres()
+  await using proxy = await startProxyProcess({ upstream: database.url })
+  const client = await connectRemembering(proxy.port, 'cut-off')
+  client.send(query("select repeat('r', 100000) from generate_series(1, 100000)"))
+  await untilReceived(client, 250_000)
+  await database.stop('immediate')
+  await client.ended
+  await assert.rejects(connectRemembering(proxy.port, 'too-late'), endedWith('08006'))
+  assert.equal(await proxy.stop(), 0)
+  await assertVerified(proxy.storeFolder, proxy.spoolFolder)
+  const conversation = (await readRecorded(proxy.storeFolder)).get('cut-off')!
+  assert.ok(conversation.backend.equals(client.received()), 'everything that the database sent was delivered and is recorded')
+  assert.equal(conversation.closeReason, 'upstream-gone')
+})
+
+test('the database ends one session', async () => {
+  await using database = await startPostgres()
+  await using world = await startFailureWorld(database.url)
+  const client = await connectRemembering(world.port, 'ended')
+  await database.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'ended'")
+  const { fields } = await client.ended
+  assert.equal(fields?.get('C'), '57P01')
+  await world.assertOthersGoOn()
+  const conversation = (await world.recorded()).get('ended')!
+  assert.equal(conversation.closeReason, 'upstream-gone')
+  assert.ok(conversation.backend.equals(client.received()))
+})
+
+test('the password for the database is wrong', async () => {
+  await using database = await startPostgres()
+  await using proxy = await startProxyProcess({ upstream: database.url.replace(database.password, 'wrong-password') })
+  await assert.rejects(connectRemembering(proxy.port, 'refused'), (error: unknown) => {
+    endedWith('28P01')(error)
+    assert.match((error as ConnectionEnded).fields!.get('M')!, /^password authentication failed for user "postgres"$/)
+    return true
+  })
+  assert.ok(!proxy.log().includes('wrong-password'))
+  assert.equal(await proxy.stop(), 0)
+  assert.equal((await readRecorded(proxy.storeFolder)).size, 0)
+})
+
+test('the database cannot be reached', async () => {
+  const port = await freePort()
+  await using proxy = await startProxyProcess({ upstream: `postgresql://shop:secret@127.0.0.1:${port}/postgres` })
+  await assert.rejects(connectRemembering(proxy.port, 'unreached'), (error: unknown) => {
+    endedWith('08006')(error)
+    const fields = (error as ConnectionEnded).fields!
+    assert.match(fields.get('M')!, new RegExp(`127\\.0\\.0\\.1:${port}.*ECONNREFUSED`))
+    assert.match(fields.get('H')!, /Check that the database runs/)
+    return true
+  })
+  assert.equal(await proxy.stop(), 0)
+})

@@ -1,0 +1,127 @@
+// Goal: what passes needs no memory, however large it is. Method: a COPY to a reader that is slow, one value of 200 MiB, and one statement
+// of 200 MiB go through the proxy; its resident memory is sampled meanwhile, and what arrives is compared with what arrives directly.
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import net from 'node:net'
+import test, { after, before } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { frontend } from '../../postgres/messages/write-for-tests.ts'
+import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
+import { startupMessage } from '../notices-nothing/raw-client.ts'
+import { startProxyProcess, steno } from '../support/proxy.ts'
+
+const mebibyte = 1024 * 1024
+const copyMebibytes = 300
+const valueMebibytes = 200
+const statementMebibytes = 200
+/**
+ * Idle it has about 80 MiB, its turns' buffers take some 4, and the thread that seals works on segments of a few MiB at a time. Any of the
+ * three loads held in memory would be far above.
+ */
+const residentMebibytesMax = 180
+const sampleMilliseconds = 25
+/** After each MiB, so that the reader takes about 35 MiB a second: slower than any database here. */
+const restMilliseconds = 28
+
+let server: EmbeddedPostgres
+before(async () => {
+  server = await startPostgres({ authentication: 'trust' })
+})
+after(() => server.stop())
+
+type Said = { readonly bytes: number; readonly sha256: string }
+
+/** Signs in, says `ask`, and reads to the end without keeping anything. `slowly` rests after every MiB. */
+async function stream(
+  { host, port }: { readonly host: string; readonly port: number },
+  ask: (socket: net.Socket) => Promise<void>,
+  { slowly = false } = {},
+): Promise<Said> {
+  const socket = net.connect({ host, port, noDelay: true })
+  await once(socket, 'connect')
+  socket.write(startupMessage({ user: 'postgres', database: 'postgres' }))
+  // The start-up holds keys that differ; ReadyForQuery is its end.
+  const readyForQuery = Buffer.from('Z\0\0\0\x05I', 'latin1')
+  let startUp: Buffer = Buffer.alloc(0)
+  while (!startUp.includes(readyForQuery)) startUp = Buffer.concat([startUp, ...((await once(socket, 'data')) as Buffer[])])
+  const asked = ask(socket)
+  const hash = createHash('sha256')
+  let bytes = 0
+  let rested = 0
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    hash.update(chunk)
+    bytes += chunk.length
+    if (slowly && bytes - rested > mebibyte) {
+      rested = bytes
+      await sleep(restMilliseconds)
+    }
+  }
+  await asked
+  return { bytes, sha256: hash.digest('hex') }
+}
+
+/** Runs `use` and gives the largest resident memory of the process meanwhile, in MiB. */
+async function residentDuring<Result>(pid: number, use: () => Promise<Result>): Promise<{ result: Result; mebibytes: number }> {
+  let largest = 0
+  const timer = setInterval(() => {
+    largest = Math.max(largest, Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024)
+  }, sampleMilliseconds)
+  try {
+    return { result: await use(), mebibytes: Math.round(largest) }
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+async function write(socket: net.Socket, bytes: Buffer): Promise<void> {
+  if (!socket.write(bytes)) await once(socket, 'drain')
+}
+
+const query = (sql: string) => async (socket: net.Socket) => write(socket, Buffer.concat([frontend.query(sql), frontend.terminate]))
+
+/** `select length('xxx…')`, made as it is sent. */
+async function longStatement(socket: net.Socket): Promise<void> {
+  const [head, behind] = [Buffer.from("select length('"), Buffer.from("')\0")]
+  const piece = Buffer.alloc(64 * 1024, 'x')
+  const pieces = (statementMebibytes * mebibyte) / piece.length
+  const header = Buffer.from('Q\0\0\0\0', 'latin1')
+  header.writeUInt32BE(4 + head.length + pieces * piece.length + behind.length, 1)
+  await write(socket, Buffer.concat([header, head]))
+  for (let sent = 0; sent < pieces; sent++) await write(socket, piece)
+  await write(socket, Buffer.concat([behind, frontend.terminate]))
+}
+
+const loads = [
+  {
+    name: `a COPY of ${copyMebibytes} MiB to a slow reader`,
+    ask: query(`copy (select repeat(chr(97 + n % 26), 1023) from generate_series(1, ${copyMebibytes * 1024}) n) to stdout`),
+    slowly: true,
+    bytesMin: copyMebibytes * mebibyte,
+  },
+  {
+    name: `one value of ${valueMebibytes} MiB`,
+    ask: query(`select repeat('x', ${valueMebibytes * mebibyte})`),
+    slowly: false,
+    bytesMin: valueMebibytes * mebibyte,
+  },
+  { name: `one statement of ${statementMebibytes} MiB`, ask: longStatement, slowly: false, bytesMin: 10 },
+]
+
+for (const { name, ask, slowly, bytesMin } of loads) {
+  test(`${name} passes unchanged, and the proxy stays below ${residentMebibytesMax} MiB`, async (t) => {
+    await using proxy = await startProxyProcess({
+      upstream: `host=${server.host} port=${server.port} user=postgres dbname=postgres sslmode=disable`,
+    })
+    const expected = await stream(server, ask)
+    const { result, mebibytes } = await residentDuring(proxy.pid, () => stream(proxy, ask, { slowly }))
+    assert(expected.bytes >= bytesMin)
+    assert.deepEqual(result, expected)
+    t.diagnostic(`resident at most: ${mebibytes} MiB`)
+    assert(mebibytes > 20 && mebibytes < residentMebibytesMax, `${mebibytes} MiB`)
+    assert.equal(await proxy.stop(), 0)
+    const verified = await steno(['verify', '--all', '--store', proxy.storeUrl])
+    assert.equal(verified.status, 0, verified.stdout + verified.stderr)
+  })
+}
