@@ -9,7 +9,7 @@ import { labelled, resultText } from './show-session.ts'
 import { counted, displayWidth, printable, printableLine } from './text.ts'
 import { shownDuration, shownOffset, shownTime } from './times.ts'
 
-const transactions = { I: 'none before it', T: 'inside a transaction', E: 'inside a failed transaction' } as const
+const transactions = { I: 'outside a transaction', T: 'inside a transaction', E: 'inside a failed transaction' } as const
 
 export function statementHeadLines(statement: StatementSummary, session: string, opened: number): string[] {
   const { number, started, finished, rows, resultBytes, copy, place, decision, redacted } = statement
@@ -19,8 +19,8 @@ export function statementHeadLines(statement: StatementSummary, session: string,
     labelled('when', `${shownTime(started)} (${shownOffset(started - opened)}), took ${shownDuration(Math.max(0, finished - started))}`),
     labelled('how', wayText(statement)),
     labelled('result', `${resultText(statement)}, ${counted(rows, 'row')}, ${counted(resultBytes, 'byte')}${copied}`),
-    labelled('transaction', transactions[statement.transactionBefore]),
-    labelled('decision', `${decision.kind} (${decision.rule})`),
+    labelled('began', transactions[statement.transactionBefore]),
+    labelled('decision', decision.rule === '(none)' ? `${decision.kind}, as no policy is set` : `${decision.kind}, by rule ${decision.rule}`),
     labelled('records', `${place.first} to ${place.last}`),
     ...(redacted === true
       ? [labelled('redacted', 'its literals were replaced before it was recorded, because it carries a credential')]

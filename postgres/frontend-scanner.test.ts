@@ -1,6 +1,7 @@
 /** The walk over the agent's bytes: nothing is lost, added or reordered however the network cuts them, and what is judged is whole. */
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { BadFrame, headerBytes } from './frame-header.ts'
 import { createFrontendScanner } from './frontend-scanner.ts'
@@ -44,7 +45,7 @@ function cutAt(bytes: Buffer, cuts: readonly number[]): Buffer[] {
 }
 
 const anyFrame = fc
-  .tuple(fc.constantFrom(...'QPBDECHSFXcdf'), fc.uint8Array({ maxLength: 80, size: 'max' }))
+  .tuple(fc.constantFrom(...Array.from('QPBDECHSFXcdf')), fc.uint8Array({ maxLength: 80, size: 'max' }))
   .map(([type, body]) => ({ type, bytes: frame(type, Buffer.from(body)) }))
 const cuts = fc.array(fc.nat(), { maxLength: 12 })
 
@@ -194,7 +195,7 @@ test('random bytes end in a protocol error or are given on unchanged, never in a
     fc.property(fc.uint8Array({ maxLength: 200, size: 'max' }), cuts, fc.boolean(), (random, places, judgesBind) => {
       const input = Buffer.from(random)
       const { error, output } = walk(cutAt(input, places), { judgesBind: () => judgesBind })
-      if (error !== null) assert(error instanceof BadFrame, String(error))
+      if (error !== null) assert(error instanceof BadFrame, inspect(error))
       assert.deepEqual(output, input.subarray(0, output.length))
     }),
     { numRuns: 5_000 },

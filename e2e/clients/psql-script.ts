@@ -115,7 +115,7 @@ notify news, 'payload with ''quotes'' and ž';
 select pg_notify('news', repeat('n', 20)) is not null as sent;
 unlisten news;
 -- Large objects go by function calls.
-\lo_import /etc/hostname 'a file'
+\lo_import /etc/hosts 'a file'
 select count(*) from pg_largeobject_metadata;
 \lo_unlink :LASTOID
 -- Settings that the server reports.

@@ -34,7 +34,7 @@ export const triggers: readonly Trigger[] = [
   ...['crypt', 'pgp_sym_', 'pgp_pub_', 'gen_salt', 'hmac', 'aws_s3', 'azure_storage', '-----begin'].map(word),
   words(['api', 'access', 'private', 'encryption', 'signing', 'master', 'account', 'auth', 'service', 'shared'], 'key'),
   words(['access', 'auth', 'refresh', 'api', 'bearer', 'session', 'security', 'oauth'], 'token'),
-  { source: `md5[0-9a-f]{32}`, anchors: [...'0123456789abcdef'].map((digit) => `md5${digit}`) },
+  { source: `md5[0-9a-f]{32}`, anchors: Array.from('0123456789abcdef').map((digit) => `md5${digit}`) },
   { source: `bearer[\\s:=]`, anchors: ['bearer'] },
   { source: `authorization["']{0,2}\\s?[:=]`, anchors: ['authorization'] },
   // A JSON Web Token, and an AWS access key id, whatever the column is called.

@@ -31,6 +31,8 @@ export const defaultSpoolLimits: SpoolLimits = {
 }
 
 const nothing = Buffer.alloc(0)
+/** How often a disk that was too full for the reserve is asked again: a try may write all of it but the last block. */
+const reserveMilliseconds = 1_000
 const noRoom: readonly string[] = ['ENOSPC', 'EDQUOT']
 
 export type SpoolWriter = ReturnType<typeof createSpoolWriter>
@@ -50,6 +52,7 @@ export function createSpoolWriter(options: {
   const reservePath = path.join(folder, 'reserve')
   let file: { readonly descriptor: number; readonly start: number; bytes: number } | null = null
   let reserveHeld = false
+  let reserveFailedAt = 0
   let torn = false
 
   holdReserve()
@@ -142,6 +145,7 @@ export function createSpoolWriter(options: {
         closeSync(descriptor)
       }
     } catch {
+      reserveFailedAt = Date.now()
       // Without room for the reserve there is none to hold; `append` meets the same full disk and says so.
       releaseReserve()
     }
@@ -160,7 +164,7 @@ export function createSpoolWriter(options: {
     /** Writes whole records. Null when the kernel has all of them, else why it has none. */
     append(bytes: Buffer): SpoolRefusal | null {
       const refusal = overLimits() ?? writeWhole(bytes)
-      if (refusal === null && !reserveHeld) holdReserve()
+      if (refusal === null && !reserveHeld && Date.now() - reserveFailedAt >= reserveMilliseconds) holdReserve()
       return refusal
     },
     cutTorn,
