@@ -133,7 +133,7 @@ export function settingsFrom(options: Options, environment: NodeJS.ProcessEnv): 
     onRecordFailure: options.onRecordFailure,
     recordWaitMilliseconds: options.recordWaitMilliseconds,
     connectionsMax: options.connectionsMax,
-    startupMillisecondsMax: options.startupMillisecondsMax,
+    startupMillisecondsMax: Math.min(options.startupMillisecondsMax, timerMillisecondsMax),
     drainMilliseconds: options.drainMilliseconds,
     metricsListen: options.metricsListen ?? null,
   }
@@ -141,6 +141,8 @@ export function settingsFrom(options: Options, environment: NodeJS.ProcessEnv): 
 
 /** Segments are compressed and verified whole; larger ones would cost memory and gain nothing. */
 const segmentBytesLargest = 32 * 1024 * 1024
+/** Node takes a longer timer for one of a millisecond. */
+const timerMillisecondsMax = 2 ** 31 - 1
 
 function upstreamText(options: Options, environment: NodeJS.ProcessEnv): string {
   const given = [

@@ -298,6 +298,35 @@ test('a manifest exchanged for another that the same key signed is known by its 
   )
 })
 
+test('an index without its segment was added, however open its session is', async () => {
+  const { store, session } = await createWorld()
+  const open = createMemoryStore()
+  const opener = await createTestRecorder(open, { seed: 1 })
+  const unfinished = await opener.record([{ statements: 1 }], { close: false })
+  const added = [statementIndexKey(unfinished, 2), statementIndexKey(testSessionId(Date.UTC(2026, 10, 21), 99), 1)]
+  for (const objectKey of added) open.objects.set(objectKey, store.objects.get(statementIndexKey(session, 1))!)
+  assert.deepEqual(
+    (await findingsOf(open)).map((found) => [found.code, found.key]),
+    added.toSorted().map((objectKey) => ['OBJECT_NOT_IN_LEDGER', objectKey]),
+  )
+})
+
+test('an added segment is not taken for one that waits because it is dated in times to come', async () => {
+  const store = createMemoryStore()
+  const recorder = await createTestRecorder(store, { seed: 1 })
+  const session = await recorder.record([{ statements: 1 }], { close: false })
+  const first = openSegment(store.objects.get(segmentKey(session, 1))!)
+  const time = Date.now() + 24 * 3_600_000
+  const record: SessionRecord = { ...decodeRecords(first.body).next().value!, type: recordType.backend, time, payload: Buffer.alloc(0) }
+  const { to } = first.header.records
+  const fields = { ...first.header, number: 2, previous: first.sha256, records: { from: to, to: to + 1 }, firstTime: time, lastTime: time }
+  store.objects.set(segmentKey(session, 2), sealSegment(fields, [encodeRecord(record)]).bytes)
+  assert.deepEqual(
+    (await findingsOf(store)).map((found) => [found.code, found.key]),
+    [['OBJECT_NOT_IN_LEDGER', segmentKey(session, 2)]],
+  )
+})
+
 test('a manifest that waits for its ledger entry must be signed by its recorder', async () => {
   const { store, session } = await createWorld()
   const { type: _, version: __, recorder: ___, ...fields } = readManifest(store.objects.get(manifestKey(session))!).manifest

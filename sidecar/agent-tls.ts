@@ -7,6 +7,7 @@
 import { once } from 'node:events'
 import type net from 'node:net'
 import tls from 'node:tls'
+import { PeerGone } from './startup-reader.ts'
 
 /** The application protocol that PostgreSQL clients name when they start TLS without asking (sslnegotiation=direct). */
 const applicationProtocol = 'postgresql'
@@ -53,7 +54,17 @@ export async function acceptTls(socket: net.Socket, { direct }: { readonly direc
     ALPNProtocols: [applicationProtocol],
     allowHalfOpen: true,
   } as tls.TLSSocketOptions)
-  await once(secured, 'secure') // Rejects when the socket emits `error` first.
+  const settled = new AbortController()
+  // A client that leaves in the middle of its handshake gives no error, and `once` rejects for an error alone.
+  const closed = once(secured, 'close', { signal: settled.signal }).then(() => {
+    throw new PeerGone('the client left during its TLS handshake')
+  })
+  try {
+    await Promise.race([once(secured, 'secure', { signal: settled.signal }), closed])
+  } finally {
+    settled.abort()
+    closed.catch(() => undefined) // Nobody waits for it any more.
+  }
   if (direct && secured.alpnProtocol !== applicationProtocol) {
     secured.destroy()
     throw new Error('a direct TLS connection must name the application protocol "postgresql"')

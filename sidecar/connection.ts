@@ -81,7 +81,7 @@ export async function serveConnection(accepted: net.Socket, context: ConnectionC
     })
     if (startup.kind === 'cancel') {
       await cancel(startup, context)
-      socket.end()
+      endUnserved(socket)
       return
     }
     if (isFull) throw new SessionRefused('53300', `steno allows ${settings.connectionsMax} connections at a time`, 'Close connections that are not used, or raise --connections-max.')
@@ -128,6 +128,11 @@ function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: Sta
     asserted: applicationName === undefined ? {} : { application_name: applicationName },
     trace: null,
   }
+  if (JSON.stringify(identity).length > identityCharactersMax) {
+    cancelKey.release()
+    upstream.socket.destroy()
+    throw new SessionRefused('08P01', 'the database announces more parameters than a recording can hold', 'Look at what answers under the address of the database.')
+  }
   const leftover = startup.reader.stop()
   startup.socket.removeAllListeners('close')
   startup.socket.removeAllListeners('error')
@@ -161,12 +166,19 @@ async function cancel(startup: AgentStartup & { kind: 'cancel' }, { cancels, set
 /** Tells the agent why, in the form that it expects before its session has begun, and closes. */
 function refuse(socket: net.Socket, error: unknown): void {
   if (socket.writable && !(error instanceof PeerGone)) socket.write(error instanceof UpstreamRefused ? error.frame : encodeErrorResponse(fieldsOf(error)))
+  endUnserved(socket)
+}
+
+/** Ends a connection that has no session; a client that does not close its side is cut off, or it could keep sockets without number. */
+function endUnserved(socket: net.Socket): void {
   socket.end()
   setTimeout(() => socket.destroy(), closeMilliseconds).unref()
   socket.resume()
 }
 
 const closeMilliseconds = 2_000
+/** The identity is written as one record, which must fit a turn's buffer. PostgreSQL announces a dozen short parameters. */
+const identityCharactersMax = 64 * 1024
 
 function fieldsOf(error: unknown): ErrorFields {
   if (error instanceof SessionRefused) return { severity: 'FATAL', code: error.sqlState, message: `steno: ${error.message}`, hint: error.remedy }

@@ -6,6 +6,7 @@
 import { mkdirSync, type writeSync } from 'node:fs'
 import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { collectGarbage } from '../base/collect-garbage.ts'
 import { KnownError, messageOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { stenoVersion } from '../base/version.ts'
@@ -128,7 +129,13 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
     },
     onSessionClosed: (number) => void sessions.delete(number),
   }
-  const server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
+  // Kept alive as PostgreSQL does it: an agent whose machine is gone says nothing, and its session would stay for good.
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: true }, (socket) => {
+    if (sessions.size + connecting.size >= settings.connectionsMax + spareConnections) {
+      meter.connectionRejected('limit')
+      socket.destroy()
+      return
+    }
     const isFull = sessions.size + connecting.size >= settings.connectionsMax
     connecting.add(socket)
     void serveConnection(socket, context, { isFull }).finally(() => connecting.delete(socket))
@@ -170,6 +177,8 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
     for (const session of sessions.values()) session.end('shutdown', shutdown)
     const closed = Date.now() + closeMillisecondsMax
     while (sessions.size > 0 && Date.now() < closed && (stopping as string) !== 'now') await sleep(20)
+    for (const session of sessions.values()) session.cut() // An agent that does not read must not leave its recording without an end.
+    if (sessions.size > 0) await sleep(20)
     turns.commit()
     spool.close()
     const sealed = await sealing.stop({ waitMilliseconds: (stopping as string) === 'now' ? 0 : sealingMillisecondsMax })
@@ -177,9 +186,13 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
     unlock()
   }
 
+  // What the start left behind goes now, so that the engine's first collection does not fall into the first minute of traffic.
+  collectGarbage('major')
   return { host: address.address, port: address.port, metricsPort: metrics?.port ?? null, recorder: key.id, stop }
 }
 
+/** Beyond the limit a connection is still heard, to cancel something or to be told why not; but not any number of them: each takes a descriptor. */
+const spareConnections = 100
 /** Agents connect in bursts; the kernel cuts this to its own limit. */
 const acceptBacklog = 4096
 const closeMillisecondsMax = 6_000

@@ -10,6 +10,7 @@ import { scramSha256Plus } from '../postgres/authentication/scram.ts'
 import type { ConnectionSettings } from '../postgres/connection-string.ts'
 import { frameLength, headerBytes } from '../postgres/frame-header.ts'
 import {
+  BadStartup,
   decodeBackendKeyData,
   decodeErrorResponse,
   decodeNegotiateProtocolVersion,
@@ -32,6 +33,9 @@ const type = {
   negotiateProtocolVersion: 'v'.charCodeAt(0),
 } as const
 
+/** What a database may say between AuthenticationOk and ReadyForQuery: several thousand notices. */
+const keptBytesMax = 1024 * 1024
+
 export async function startPassThrough(startup: AgentStartup & { kind: 'startup' }, { settings }: ConnectionContext, signal: AbortSignal): Promise<StartedUpstream> {
   const transport = await openAnyTransport(settings.upstream, signal)
   const upstream = transport.socket
@@ -45,6 +49,12 @@ export async function startPassThrough(startup: AgentStartup & { kind: 'startup'
     const serverParameters: Record<string, string> = {}
     /** From AuthenticationOk on: kept until the session's opening is recorded. */
     const kept: Buffer[] = []
+    let keptBytes = 0
+    const keep = (frame: Buffer): void => {
+      keptBytes += frame.length
+      if (keptBytes > keptBytesMax) throw new BadStartup(`the database sent more than ${keptBytesMax} bytes before it was ready`)
+      kept.push(Buffer.from(frame))
+    }
     let { protocolMinor } = startup
     let processId = 0
     let cancelKey: Buffer | null = null
@@ -57,7 +67,7 @@ export async function startPassThrough(startup: AgentStartup & { kind: 'startup'
           throw new UpstreamRefused(decodeErrorResponse(body), Buffer.from(frame))
         case type.authentication:
           // 0 is AuthenticationOk; the rest asks the agent for an answer and cannot wait.
-          if (body.length === 4 && body.readUInt32BE() === 0) kept.push(Buffer.from(frame))
+          if (body.length === 4 && body.readUInt32BE() === 0) keep(frame)
           else startup.socket.write(withoutChannelBinding(frame))
           break
         case type.backendKeyData: {
@@ -70,11 +80,11 @@ export async function startPassThrough(startup: AgentStartup & { kind: 'startup'
         case type.parameterStatus: {
           const { name, value } = decodeParameterStatus(body)
           serverParameters[name] = value
-          kept.push(Buffer.from(frame))
+          keep(frame)
           break
         }
         case type.readyForQuery: {
-          kept.push(Buffer.from(frame))
+          keep(frame)
           agentAnswers.stop()
           const user = startup.parameters.get('user') ?? ''
           return {
@@ -101,7 +111,7 @@ export async function startPassThrough(startup: AgentStartup & { kind: 'startup'
         default:
           // A notice may come at any time.
           if (kept.length === 0) startup.socket.write(Buffer.from(frame))
-          else kept.push(Buffer.from(frame))
+          else keep(frame)
       }
     }
   } catch (error) {

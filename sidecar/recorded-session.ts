@@ -29,6 +29,8 @@ export type RecordedSession = {
   hold(held: boolean): void
   /** Ends the session from steno's side with an error that the agent sees when the protocol is between two messages. */
   end(reason: SessionClose['reason'], error: { readonly code: string; readonly message: string; readonly hint: string }): void
+  /** Cuts off what `end` left open because a peer does not take what it was sent. */
+  cut(): void
   /** True when no statement is under way and no transaction is open. */
   readonly isIdle: boolean
 }
@@ -112,6 +114,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     else turns.gather(backend, flagsOf('backend'), bytes)
   }
   function passInGap(channel: Channel, bytes: Buffer): void {
+    turns.commit() // When the gap began amid a long frame, the rest of it is still gathered and goes first.
     if (channel === frontend) gap!.frontendBytes += bytes.length
     else gap!.backendBytes += bytes.length
     if (!channel.to.forward(Buffer.from(bytes))) channel.from.pause('backlog')
@@ -301,6 +304,10 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
       }
     },
     end,
+    cut() {
+      agent.socket.destroy()
+      upstream.socket.destroy()
+    },
     get isIdle() {
       return (
         frontendScanner.expectedReady <= backendScanner.readyCount &&
@@ -334,10 +341,11 @@ const nothing = Buffer.alloc(0)
 const closeMilliseconds = 5_000
 
 /** Ends the connection to a peer once it has taken what was handed over; one that then does not close its side is cut off. */
-function finish({ socket }: Peer): void {
+function finish(peer: Peer): void {
+  const { socket } = peer
   socket.once('finish', () => {
     setTimeout(() => socket.destroy(), closeMilliseconds).unref()
   })
   socket.end()
-  socket.resume()
+  peer.resume('backlog') // Not what is held for the spool: nothing bounds what would be gathered then.
 }

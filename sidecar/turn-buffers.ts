@@ -12,24 +12,27 @@ const pooledMax = 8
 
 type Pin = { readonly peer: Peer; readonly mark: number }
 
-export type TurnBuffer = { readonly bytes: Buffer; pins: Pin[] }
+export type TurnBuffer = { readonly bytes: Buffer; readonly pins: Pin[] }
 
 export function createTurnBuffers() {
   const pool: TurnBuffer[] = []
 
   function isFree(buffer: TurnBuffer): boolean {
-    if (buffer.pins.length > 0) buffer.pins = buffer.pins.filter(({ peer, mark }) => !peer.hasLetGo(mark))
-    return buffer.pins.length === 0
+    for (let pin = buffer.pins.at(-1); pin !== undefined; pin = buffer.pins.at(-1)) {
+      if (!pin.peer.hasLetGo(pin.mark)) return false
+      buffer.pins.pop()
+    }
+    return true
   }
 
   return {
     take(): TurnBuffer {
       for (let index = 0; index < pool.length; index++) {
         const candidate = pool[index]!
-        if (isFree(candidate)) {
-          pool.splice(index, 1)
-          return candidate
-        }
+        if (!isFree(candidate)) continue
+        const last = pool.pop()!
+        if (last !== candidate) pool[index] = last
+        return candidate
       }
       return { bytes: Buffer.allocUnsafeSlow(turnBufferBytes), pins: [] }
     },

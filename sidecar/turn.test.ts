@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
 import type net from 'node:net'
 import { test, type TestContext } from 'node:test'
-import { decodeRecords, recordType, type RecordType, type SessionRecord } from '../session/records.ts'
+import { decodeRecords, recordFlag, recordType, type RecordType, type SessionRecord } from '../session/records.ts'
 import { Peer } from './peer.ts'
 import type { SpoolRefusal, SpoolWriter } from './spool/spool-writer.ts'
 import { createTurns, type Channel, type TurnOptions } from './turn.ts'
@@ -108,6 +108,50 @@ function createWorld(t: TestContext, options: Partial<Pick<TurnOptions, 'onRecor
 
 const payloads = (records: readonly SessionRecord[]): string[] =>
   records.map(({ type, payload }) => `${type}:${payload.toString('latin1')}`)
+
+test('records are dated by the clock on the wall, also when the machine slept or the clock was set', (t) => {
+  const { turns, frontend, records } = createWorld(t)
+  for (const clock of [Date.UTC(2026, 10, 21), Date.UTC(2026, 10, 24), Date.UTC(2026, 10, 23)]) {
+    t.mock.timers.setTime(clock)
+    turns.gather(frontend, 0, Buffer.from('ask'))
+    turns.commit()
+    const { time } = records().at(-1)!
+    assert.ok(Math.abs(time - clock) < 1_000, `${time} instead of ${clock}`)
+  }
+})
+
+test('a clock that is set while traffic waits does not end the wait', (t) => {
+  const world = createWorld(t)
+  world.fill(true)
+  world.turns.gather(world.frontend, 0, Buffer.from('ask'))
+  world.turns.commit()
+  t.mock.timers.setTime(3_600_000)
+  world.wait(100)
+  assert.ok(world.isHeld)
+  assert.deepEqual(world.refused, [])
+  world.fill(false)
+  world.wait(100)
+  assert.equal(world.databaseSocket.text(), 'ask')
+})
+
+test('of a frame that is recorded in pieces only the first says that it starts on a boundary', (t) => {
+  const { turns, frontend, backend, records } = createWorld(t)
+  const long = Buffer.alloc(150_000, 'x')
+  turns.gather(frontend, recordFlag.resynchronised, long)
+  turns.gatherAltered(backend, recordFlag.resynchronised | recordFlag.redacted, long, long)
+  turns.commit()
+  assert.deepEqual(
+    records().map(({ type, flags }) => [type, flags]),
+    [
+      [recordType.frontend, recordFlag.resynchronised],
+      [recordType.frontend, 0],
+      [recordType.frontend, 0],
+      [recordType.backend, recordFlag.resynchronised | recordFlag.redacted],
+      [recordType.backend, recordFlag.redacted],
+      [recordType.backend, recordFlag.redacted],
+    ],
+  )
+})
 
 test('what one turn gathered is in the spool, in one write, before any peer is given a byte of it', (t) => {
   const { turns, frontend, backend, happened, records, agentSocket, databaseSocket } = createWorld(t)

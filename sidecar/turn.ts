@@ -5,7 +5,7 @@
  * (or behind the operator's own `continue`). Bounded: a full buffer is committed at once; while the spool refuses, every
  * connection is paused and only what was already on its way can still arrive.
  */
-import { recordHeaderBytes, writeRecordHeader, type RecordType } from '../session/records.ts'
+import { recordFlag, recordHeaderBytes, writeRecordHeader, type RecordType } from '../session/records.ts'
 import type { Peer } from './peer.ts'
 import type { SpoolRefusal, SpoolWriter } from './spool/spool-writer.ts'
 import { createTurnBuffers, turnBufferBytes, type TurnBuffer } from './turn-buffers.ts'
@@ -56,6 +56,7 @@ export type TurnOptions = {
 }
 
 const retryMilliseconds = 50
+const promptBytesMax = 8 * 1024
 const announcedAfterMilliseconds = 1_000
 
 export function createTurns(options: TurnOptions) {
@@ -68,7 +69,8 @@ export function createTurns(options: TurnOptions) {
   /** Full turns that wait behind a refused one. */
   let waiting: Turn[] = []
   let scheduled = false
-  let stall: { readonly since: number; refusal: SpoolRefusal } | null = null
+  /** Counted in retries: a clock that is set must not end the wait nor make it longer. */
+  let stall: { waitedMilliseconds: number; refusal: SpoolRefusal } | null = null
   /** Set once a stall outlasted its time: from then on a refusal is not waited for again. */
   let failing: SpoolRefusal | null = null
   let retryTimer: NodeJS.Timeout | null = null
@@ -135,7 +137,7 @@ export function createTurns(options: TurnOptions) {
       for (const tell of candidate.told.splice(0)) tell()
       return true
     }
-    if (stall === null) stall = { since: Date.now(), refusal }
+    if (stall === null) stall = { waitedMilliseconds: 0, refusal }
     stall.refusal = refusal
     return false
   }
@@ -177,7 +179,7 @@ export function createTurns(options: TurnOptions) {
       options.holdAll(false)
       return
     }
-    const waited = Date.now() - stall!.since
+    const waited = (stall!.waitedMilliseconds += retryMilliseconds)
     if (!announced && waited >= announcedAfterMilliseconds) announce({ kind: 'waiting', refusal: stall!.refusal })
     if (waited < options.recordWaitMilliseconds) {
       retryTimer = setTimeout(retry, retryMilliseconds)
@@ -227,7 +229,7 @@ export function createTurns(options: TurnOptions) {
       for (let at = 0; at < bytes.length; at += pieceBytesMax) {
         const piece = bytes.length <= pieceBytesMax ? bytes : bytes.subarray(at, at + pieceBytesMax)
         room(piece.length)
-        open = { channel, flags, at: turn.length }
+        open = { channel, flags: at === 0 ? flags : flags & ~recordFlag.resynchronised, at: turn.length }
         const start = turn.length + recordHeaderBytes
         piece.copy(turn.buffer.bytes, start)
         turn.length = start + piece.length
@@ -239,7 +241,7 @@ export function createTurns(options: TurnOptions) {
       for (let at = 0; at < recorded.length; at += pieceBytesMax) {
         const piece = recorded.subarray(at, at + pieceBytesMax)
         room(piece.length)
-        record(channel.session, channel.type, flags, piece)
+        record(channel.session, channel.type, at === 0 ? flags : flags & ~recordFlag.resynchronised, piece)
       }
       turn.spans.push({ channel, start: 0, end: 0, original })
     },
@@ -272,7 +274,8 @@ export function createTurns(options: TurnOptions) {
     /** Called at the end of each read: commits now or at the end of this turn of the event loop. */
     readEnded(): void {
       if (scheduled || (turn.length === 0 && waiting.length === 0)) return
-      if (options.isAlone()) {
+      // Of a large result more is on its way: several reads share one write.
+      if (turn.length < promptBytesMax && options.isAlone()) {
         commit()
         return
       }
@@ -291,6 +294,18 @@ export function createTurns(options: TurnOptions) {
   }
 }
 
+/** What the monotonic clock counts from, in milliseconds since the epoch. */
+let origin = performance.timeOrigin
+const driftMillisecondsMax = 100
+
+/**
+ * Milliseconds since the epoch with fractions. The monotonic clock alone knows nothing of a clock that was set, and stands still
+ * while the machine sleeps: records of the next day would be dated the evening before, and the spool would pass for too old.
+ */
 function now(): number {
-  return performance.timeOrigin + performance.now()
+  const wall = Date.now()
+  const time = origin + performance.now()
+  if (Math.abs(wall - time) <= driftMillisecondsMax) return time
+  origin += wall - time
+  return wall
 }

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -69,6 +70,53 @@ test('an agent connects and sends nothing', async () => {
   await new Promise((resolve) => socket.resume().once('close', resolve))
   await world.assertOthersGoOn()
   assert.deepEqual([...(await world.recorded()).keys()], ['bystander', 'fresh-1'])
+})
+
+test('an agent leaves in the middle of its TLS handshake', async () => {
+  await using world = await startFailureWorld(database.url, ['--startup-milliseconds-max', '300', '--connections-max', '2'])
+  for (let count = 0; count < 3; count++) {
+    const socket = connect(world.port, '127.0.0.1')
+    socket.on('error', () => undefined)
+    socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]))
+    assert.equal(String((await once(socket, 'data'))[0]), 'S')
+    socket.end()
+    await once(socket, 'close')
+  }
+  await world.assertOthersGoOn()
+  assert.deepEqual([...(await world.recorded()).keys()], ['bystander', 'fresh-1'])
+})
+
+test('an agent asks to cancel something and never closes the connection', async () => {
+  await using world = await startFailureWorld(database.url)
+  const socket = connect({ port: world.port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.resume().write(Buffer.from([0, 0, 0, 16, 4, 210, 22, 46, 0, 0, 0, 1, 0, 0, 0, 1]))
+  const cutOff = once(socket, 'error', { signal: AbortSignal.timeout(10_000) })
+  const talk = setInterval(() => socket.write('x'), 100)
+  await cutOff.finally(() => clearInterval(talk))
+  socket.destroy()
+  await world.assertOthersGoOn()
+})
+
+test('connections come without number and say nothing', async () => {
+  await using world = await startFailureWorld(database.url, ['--connections-max', '2'])
+  const sockets = Array.from({ length: 150 }, () => connect(world.port, '127.0.0.1').on('error', () => undefined))
+  const closed = new Set<Socket>()
+  for (const socket of sockets) socket.resume().once('close', () => closed.add(socket))
+  while (closed.size < 49) await new Promise((resolve) => setTimeout(resolve, 20))
+  for (const socket of sockets) socket.destroy()
+  while (closed.size < sockets.length) await new Promise((resolve) => setTimeout(resolve, 20))
+  await world.assertOthersGoOn()
+})
+
+test('an agent does not read while the proxy stops', async () => {
+  await using world = await startFailureWorld(database.url, ['--drain-milliseconds', '100'])
+  const client = await connectRemembering(world.port, 'deaf')
+  client.send(query("select repeat('r', 100000) from generate_series(1, 1000)"))
+  await untilReceived(client, 250_000)
+  client.socket.pause()
+  const recorded = await world.recorded()
+  client.socket.destroy()
+  assert.equal(recorded.get('deaf')!.closeReason, 'shutdown')
 })
 
 test('an agent disappears in mid-row', async () => {

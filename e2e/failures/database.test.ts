@@ -1,8 +1,10 @@
 // What the database may do, or fail to do. Titles are the first column of docs/failures.md.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { freePort, startPostgres } from '../../tools/embedded-postgres.ts'
-import { connectRemembering, ConnectionEnded, query } from '../nothing-lost/remembering-client.ts'
+import { connectRemembering, ConnectionEnded, message, query } from '../nothing-lost/remembering-client.ts'
 import { assertVerified, readRecorded } from '../nothing-lost/recorded.ts'
 import { startProxyProcess } from '../support/proxy.ts'
 import { startFailureWorld, untilReceived } from './world.ts'
@@ -53,6 +55,35 @@ test('the password for the database is wrong', async () => {
   assert.ok(!proxy.log().includes('wrong-password'))
   assert.equal(await proxy.stop(), 0)
   assert.equal((await readRecorded(proxy.storeFolder)).size, 0)
+})
+
+test('the database announces parameters without end', async () => {
+  await using database = await startPostgres()
+  await using world = await startFailureWorld(database.url)
+  const parameter = message('S', `talk\0${'\u0001'.repeat(60_000)}\0`)
+  const greeting = [message('R', '\0\0\0\0'), parameter, message('K', '\0\0\0\x01\0\0\0\x01'), message('Z', 'I')]
+  let isEndless = false
+  const talker = createServer((socket) => {
+    socket.on('error', () => undefined)
+    const talk = (): void => {
+      if (isEndless) while (socket.writable && socket.write(parameter));
+    }
+    socket.on('drain', talk)
+    socket.once('data', () => {
+      socket.write(Buffer.concat(isEndless ? greeting.slice(0, 2) : greeting))
+      talk()
+    })
+  })
+  await once(talker.listen(0, '127.0.0.1'), 'listening')
+  const { port } = talker.address() as AddressInfo
+  await using proxy = await startProxyProcess({ upstream: `postgresql://shop@127.0.0.1:${port}/shop?sslmode=disable` })
+  await assert.rejects(connectRemembering(proxy.port, 'overwhelmed', { database: 'shop' }), endedWith('08P01'))
+  assert.equal(await proxy.stop(), 0)
+  isEndless = true
+  await using passing = await startProxyProcess({ upstream: `host=127.0.0.1 port=${port} sslmode=disable` })
+  await assert.rejects(connectRemembering(passing.port, 'overwhelmed', { database: 'shop' }), endedWith('08P01'))
+  talker.close()
+  await world.assertOthersGoOn()
 })
 
 test('the database cannot be reached', async () => {

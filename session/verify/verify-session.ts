@@ -256,8 +256,9 @@ async function* verifyUnnamed(
     if (waiting.has(key) || name.kind === 'foreign') continue
     if (name.kind === 'segment' && name.number > account.segments.length) yield added(key, 'it does not follow the segments that are named')
     if (name.kind === 'index' && name.number > account.segments.length) {
-      // The index may be stored before its segment.
-      if (!ended && name.number === next && isWriting(account, books)) yield waits(key)
+      // The index is stored behind its segment, which then is there by now although the list did not show it yet.
+      const follows = !ended && name.number === next && isWriting(account, books)
+      if (follows && (await store.head(segmentKey(session, next))) !== null) yield waits(key)
       else yield added(key, 'there is no such segment')
     }
     if (name.kind === 'manifest' && account.closed === null) {
@@ -298,8 +299,10 @@ function whyAdded(
   }
 }
 
+/** Not long before the ledger's last entry, nor in times to come: dated far ahead, an addition would wait for ever. */
 function isRecent(time: number, book: Book | undefined): boolean {
-  return book !== undefined && !book.stopped && time >= book.lastTime - awaitsLedgerMilliseconds
+  if (book === undefined || book.stopped) return false
+  return time >= book.lastTime - awaitsLedgerMilliseconds && time <= Math.max(Date.now(), book.lastTime) + awaitsLedgerMilliseconds
 }
 
 function isWriting({ recorder, closed }: Account, books: LedgerBooks): boolean {

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { readSessionManifest, sessionIds } from '../../session/read-session.ts'
+import { recordType } from '../../session/records.ts'
 import { listSpoolFiles } from '../spool/spool-files.ts'
 import { createSealingWorld, faults, type SealingWorld } from './sealing-world.ts'
 
@@ -115,6 +117,46 @@ test('damage in the middle of a spool is stated as a gap, and what lies in later
   assert.equal(world.damages.filter(({ isTail }) => !isTail).length, 1)
   const texts = (await world.recorded()).get(1)!
   assert.deepEqual([texts[0], texts.at(-1)], [statements(1)[0], statements(3).at(-1)])
+  assert.deepEqual(await world.verifyErrors(), [])
+})
+
+test('damage in the last file of a spool is stated as a gap: what lay behind it had been forwarded', async (t) => {
+  const world = createSealingWorld(t)
+  const spool = world.spool(epoch)
+  spool.open(1)
+  for (const sql of [...statements(1), ...statements(2)]) spool.statement(1, sql)
+  const [file] = listSpoolFiles(world.folder)
+  const descriptor = openSync(file!.path, 'r+')
+  writeSync(descriptor, Buffer.from([0xff]), 0, 1, spool.ends.at(-6)! - 5)
+  closeSync(descriptor)
+  assert.ok(await world.recover(epoch))
+  assert.deepEqual(
+    world.damages.map(({ isTail }) => isTail),
+    [false],
+  )
+  assert.deepEqual((await world.recorded()).get(1), statements(1))
+  const [session] = await Array.fromAsync(sessionIds(world.kept, 'oldest'))
+  assert.equal((await readSessionManifest(world.kept, session!))!.gaps.length, 1)
+  assert.deepEqual(await world.verifyErrors(), [])
+})
+
+test('a sound record that cannot be taken in is not left out in silence: sealing fails, and the spool stays', async (t) => {
+  const world = createSealingWorld(t)
+  const spool = world.spool(epoch)
+  spool.open(1)
+  spool.append(2, recordType.sessionOpen, Buffer.from('{'))
+  await assert.rejects(world.recover(epoch), SyntaxError)
+  assert.equal(listSpoolFiles(world.folder).length, 1)
+})
+
+test('bytes that are no frames are stored as they came, and so is what follows them', async (t) => {
+  const world = createSealingWorld(t)
+  const spool = world.spool(epoch)
+  spool.open(1)
+  spool.append(1, recordType.frontend, Buffer.from('!!!!!half a frame\0'))
+  spool.statement(1, 'select 1')
+  assert.ok(await world.recover(epoch))
+  assert.deepEqual((await world.recorded()).get(1), ['half a frame', 'select 1'])
   assert.deepEqual(await world.verifyErrors(), [])
 })
 

@@ -90,8 +90,9 @@ export function createSealer(options: {
     segmentsOwed = 0
   }
 
+  /** A clock that was set back makes records that seem to come: they are as due as old ones. */
   function isDue(each: SessionSealer, now: number): boolean {
-    return each.pendingBytes >= limits.bytesMax || each.isClosed || (each.pendingSince !== 0 && now - each.pendingSince >= limits.ageMilliseconds)
+    return each.pendingBytes >= limits.bytesMax || each.isClosed || (each.pendingSince !== 0 && Math.abs(now - each.pendingSince) >= limits.ageMilliseconds)
   }
 
   /** The largest of the sessions that are not due, as many as it takes to hold half of what may be held. */
@@ -119,7 +120,7 @@ export function createSealer(options: {
     if (bytes.length === 0) return false
     const base = reader.position
     const cursor = new RecordCursor(bytes)
-    let damage: unknown = null
+    let damage: BadRecord | null = null
     try {
       while (cursor.next()) {
         let session = sessions.get(cursor.session)
@@ -136,17 +137,23 @@ export function createSealer(options: {
         session.add(cursor, { bytes, from: cursor.at, to: cursor.end }, base + cursor.at, base + cursor.end)
       }
     } catch (error) {
+      // Anything else would have this record left out without a word: the cursor already stands behind it.
+      if (!(error instanceof BadRecord)) throw error
       damage = error
     }
     reader.advance(cursor.end)
     if (cursor.end > 0) return true // What lies before damage is taken first; the next call meets it again.
-    return skip(damage ?? new BadRecord(base, 'the spool ends inside a record'))
+    return damage === null ? skip(new BadRecord(base, 'the spool ends inside a record'), { torn: true }) : skip(damage)
   }
 
-  /** Goes on behind damage, which is stated as a gap in every session that may have lost something. */
-  function skip(error: unknown): boolean {
+  /**
+   * Goes on behind damage, which is stated as a gap in every session that may have lost something. Only the end of the last file
+   * that is too short for its record is none: a kill in the middle of a write leaves it, and nothing of it had been forwarded.
+   */
+  function skip(error: unknown, { torn = false }: { readonly torn?: boolean } = {}): boolean {
     if (!(error instanceof BadRecord)) throw error
-    const damage = reader.skipDamage(error.message)
+    const skipped = reader.skipDamage(error.message)
+    const damage = { ...skipped, isTail: skipped.isTail && torn }
     if (damage.lostBytes === 0) return true
     events.onDamage(damage)
     const now = Date.now()

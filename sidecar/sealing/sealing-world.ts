@@ -113,6 +113,7 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
       return {
         position,
         writer,
+        append,
         /** Where each append ended. */
         ends,
         open(session: number): void {

@@ -3,6 +3,7 @@
  *
  * Decides nothing about when to seal; `sealer.ts` does. Holds the records of one segment and the statement tracker's state.
  */
+import { BadFrame } from '../../postgres/frame-header.ts'
 import { statementJson } from '../../postgres/statement-json.ts'
 import { createStatementTracker } from '../../postgres/statement-tracker.ts'
 import type { Gap, SessionClose, SessionIdentity } from '../../session/identity.ts'
@@ -66,14 +67,23 @@ export function createSessionSealer(options: {
     indexedStatements = 0
   }
 
+  /** Behind damage a record may begin amid a frame. What cannot be followed has no line in the index up to the next gap; it is stored all the same. */
+  function follow(push: () => void): void {
+    try {
+      push()
+    } catch (error) {
+      if (!(error instanceof BadFrame)) throw error
+    }
+  }
+
   function track(record: TrackedRecord, ordinal: number): void {
     lastTime = record.time
     switch (record.type) {
       case recordType.frontend:
-        tracker.frontend(record.payload, record.time, ordinal, (record.flags & recordFlag.redacted) !== 0)
+        follow(() => tracker.frontend(record.payload, record.time, ordinal, (record.flags & recordFlag.redacted) !== 0))
         break
       case recordType.backend:
-        tracker.backend(record.payload, record.time, ordinal)
+        follow(() => tracker.backend(record.payload, record.time, ordinal))
         break
       case recordType.gap:
         tracker.gap(record.time, ordinal)

@@ -2,7 +2,7 @@
  * The sealing thread: first recovers the spools of processes that are gone, then follows the running one until told to stop or
  * until there is nothing to do.
  *
- * Its priority is lower than the connections': when both want the processor, traffic goes first and the spool waits on disk.
+ * Traffic goes first: the thread's priority is the lowest, and while much is being said it lets the spool grow a little.
  */
 import { readlinkSync } from 'node:fs'
 import os from 'node:os'
@@ -16,7 +16,8 @@ import { loadOrCreateRecorderKey, publishRecorder } from '../../session/recorder
 import { openStore } from '../../session/stores/open-store.ts'
 import { listSpoolFiles } from '../spool/spool-files.ts'
 import { spoolPosition } from '../spool/spool-position.ts'
-import { createGarbageCollection } from './collect-garbage.ts'
+import { createGarbageCollection } from './garbage.ts'
+import { createDeferral } from './deferral.ts'
 import { openLedgerWriter } from './ledger-writer.ts'
 import type { FromSealer, SealingWork, ToSealer } from './messages.ts'
 import { createPersist } from './persist.ts'
@@ -113,8 +114,14 @@ async function follow(): Promise<'stopped' | 'idle'> {
   const sealer = createSealer({ ...common, reader, epoch: work.epoch, resuming: work.start.kind === 'failed', recovered: false })
   let busyAt = Date.now()
   let readAt = busyAt
+  const deferral = createDeferral()
   for (;;) {
     const isLast = stop
+    if (!isLast && deferral.holds(position.writtenBytes, reader.position)) {
+      release()
+      await sleep(pollMilliseconds)
+      continue
+    }
     while (await sealer.step(position.writtenBytes)) {
       release()
       busyAt = readAt = Date.now()

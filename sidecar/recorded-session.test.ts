@@ -1,0 +1,119 @@
+// Goal: what an agent sent reaches the database as it was sent, whatever happens to the spool meanwhile. Method: a session over real
+// sockets whose spool refuses on cue.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { PassThrough } from 'node:stream'
+import { test, type TestContext } from 'node:test'
+import { pino } from 'pino'
+import { encodeMessage, encodeReadyForQuery } from '../postgres/startup-messages.ts'
+import { recordType } from '../session/records.ts'
+import { testIdentity, testSessionId } from '../session/test-recording.ts'
+import { createMeter } from './meter.ts'
+import { Peer } from './peer.ts'
+import { startRecordedSession, type RecordedSession } from './recorded-session.ts'
+import type { SpoolRefusal, SpoolWriter } from './spool/spool-writer.ts'
+import { createTurns } from './turn.ts'
+
+const refusal: SpoolRefusal = { code: 'ENOSPC', message: 'no space left on device' }
+const opened = Date.UTC(2026, 10, 21)
+
+/** Two ends of one TCP connection; the first is the proxy's. */
+async function socketPair(t: TestContext): Promise<[Socket, Socket]> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const far = connect((server.address() as AddressInfo).port, '127.0.0.1').on('error', () => undefined)
+  const [near] = (await once(server, 'connection')) as [Socket]
+  server.close()
+  t.after(() => far.destroy())
+  return [near, far]
+}
+
+async function createWorld(t: TestContext, recordWaitMilliseconds: number) {
+  let isFull = false
+  let session: RecordedSession | null = null
+  const states: string[] = []
+  const answer = (): SpoolRefusal | null => (isFull ? refusal : null)
+  const spool: SpoolWriter = { append: answer, appendFromReserve: answer, cutTorn: () => undefined, close: () => undefined }
+  const turns = createTurns({
+    spool,
+    onRecordFailure: 'continue',
+    recordWaitMilliseconds,
+    holdAll: (held) => session?.hold(held),
+    isAlone: () => true,
+    onStateChange: ({ kind }) => states.push(kind),
+  })
+  const [agentNear, agent] = await socketPair(t)
+  const [databaseNear, database] = await socketPair(t)
+  const nothing = Buffer.alloc(0)
+  startRecordedSession({
+    identity: testIdentity(testSessionId(opened, 1), opened, 'a'.repeat(32)),
+    number: 1,
+    turns,
+    meter: createMeter({ log: pino({ level: 'silent' }) }),
+    agent: { socket: agentNear, leftover: nothing },
+    upstream: { socket: databaseNear, leftover: nothing },
+    greeting: encodeReadyForQuery('I'),
+    onOpen: (made) => (session = made),
+    onClosed: () => undefined,
+  })
+  await once(agent, 'data')
+  t.after(() => {
+    isFull = false
+    session?.cut()
+  })
+  return {
+    ...{ agent, database, states },
+    /** Makes the spool refuse, and lets somebody else's traffic meet that. */
+    fill(): void {
+      isFull = true
+      const nobody = new Peer(new PassThrough() as unknown as Socket)
+      const channel = {
+        session: 2,
+        type: recordType.frontend,
+        from: nobody,
+        to: nobody,
+        refuse: () => undefined,
+        passedUnrecorded: () => undefined,
+      }
+      turns.gather(channel, 0, Buffer.from('x'))
+      turns.commit()
+    },
+  }
+}
+
+test('a gap that begins amid a long statement does not let what follows overtake the rest of it', async (t) => {
+  const { agent, database, states, fill } = await createWorld(t, 60)
+  fill()
+  while (states.at(-1) !== 'failing') await new Promise((resolve) => setTimeout(resolve, 10))
+  const sent = Buffer.concat([
+    encodeMessage('P', Buffer.from(`\0select '${'x'.repeat(300_000)}'\0\0\0`)),
+    encodeMessage('B', Buffer.alloc(8)),
+    encodeMessage('E', Buffer.alloc(5)),
+    encodeMessage('S'),
+  ])
+  agent.write(sent)
+  const arrived: Buffer[] = []
+  for (let bytes = 0; bytes < sent.length; bytes += arrived.at(-1)!.length) arrived.push((await once(database, 'data'))[0] as Buffer)
+  assert.ok(Buffer.concat(arrived).equals(sent))
+})
+
+test('while traffic waits for the spool, a database is not read although its agent is gone', async (t) => {
+  const { agent, database, fill } = await createWorld(t, 60_000)
+  agent.pause()
+  const row = encodeMessage('D', Buffer.alloc(1_000_000))
+  for (let count = 0; count < 64; count++) database.write(row)
+  // Until the agent's side is full and the database is held back.
+  for (
+    let before = -1;
+    before !== database.bytesWritten - database.writableLength;
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  )
+    before = database.bytesWritten - database.writableLength
+  fill()
+  const waiting = database.writableLength
+  agent.resetAndDestroy()
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  assert.ok(waiting > 10_000_000)
+  assert.ok(database.writableLength > waiting - 10_000_000, `${waiting - database.writableLength} bytes were read`)
+})
