@@ -15,5 +15,8 @@ export function createLog({ level }: { readonly level: 'debug' | 'info' | 'warn'
   const destination = pino.destination({ dest: 2, sync: true, maxLength: waitingCharactersMax })
   // A full disk is what the log has to tell of, and it may be the log's own: without a listener the process would end here.
   destination.on('error', () => undefined)
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } }, destination)
+  return pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
+    destination,
+  )
 }

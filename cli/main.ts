@@ -52,10 +52,14 @@ function report(error: unknown, asJson: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCode.usage
   if (error instanceof KnownError) {
     const { code, message, remedy } = error
-    process.stderr.write(asJson ? `${JSON.stringify({ error: { code, message, remedy } })}\n` : `steno: ${message}\n  ${remedy}\n  (${code})\n`)
+    process.stderr.write(
+      asJson ? `${JSON.stringify({ error: { code, message, remedy } })}\n` : `steno: ${message}\n  ${remedy}\n  (${code})\n`,
+    )
     return exitCode.failed
   }
-  process.stderr.write(`steno: this is a defect, please report it\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  process.stderr.write(
+    `steno: this is a defect, please report it\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+  )
   return exitCode.failed
 }
 

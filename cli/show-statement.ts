@@ -20,7 +20,10 @@ export function statementHeadLines(statement: StatementSummary, session: string,
     labelled('how', wayText(statement)),
     labelled('result', `${resultText(statement)}, ${counted(rows, 'row')}, ${counted(resultBytes, 'byte')}${copied}`),
     labelled('began', transactions[statement.transactionBefore]),
-    labelled('decision', decision.rule === '(none)' ? `${decision.kind}, as no policy is set` : `${decision.kind}, by rule ${decision.rule}`),
+    labelled(
+      'decision',
+      decision.rule === '(none)' ? `${decision.kind}, as no policy is set` : `${decision.kind}, by rule ${decision.rule}`,
+    ),
     labelled('records', `${place.first} to ${place.last}`),
     ...(redacted === true
       ? [labelled('redacted', 'its literals were replaced before it was recorded, because it carries a credential')]

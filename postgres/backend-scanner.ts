@@ -17,8 +17,6 @@ export type BackendSink = {
   message(frame: Buffer): void
 }
 
-export type BackendScanner = ReturnType<typeof createBackendScanner>
-
 export function createBackendScanner({ heldBytesMax }: { readonly heldBytesMax: number }) {
   /** A header cut by the end of a read: up to four bytes that wait for the rest. */
   const header = Buffer.alloc(headerBytes)

@@ -26,8 +26,6 @@ export type FrontendSink = {
   oversizedPiece(piece: Buffer): void
 }
 
-export type FrontendScanner = ReturnType<typeof createFrontendScanner>
-
 export function createFrontendScanner({ heldBytesMax }: { readonly heldBytesMax: number }) {
   const header = Buffer.alloc(headerBytes)
   let headerHeld = 0

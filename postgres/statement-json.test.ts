@@ -7,7 +7,10 @@ import type { StatementSummary } from './statement.ts'
 
 const format = fc.constantFrom('text' as const, 'binary' as const)
 const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('"', '\\', '\u2028', '\ud800', '\n', ''))
-const error = fc.record({ severity: anyText, code: anyText, message: anyText, detail: anyText }, { requiredKeys: ['severity', 'code', 'message'] })
+const error = fc.record(
+  { severity: anyText, code: anyText, message: anyText, detail: anyText },
+  { requiredKeys: ['severity', 'code', 'message'] },
+)
 const statement: fc.Arbitrary<StatementSummary> = fc.record(
   {
     number: fc.nat(),
@@ -40,7 +43,29 @@ const statement: fc.Arbitrary<StatementSummary> = fc.record(
     fingerprint: anyText,
     decision: fc.record({ kind: fc.constant('allow' as const), rule: anyText }),
   },
-  { noNullPrototype: true, requiredKeys: ['number', 'kind', 'sql', 'sqlBytes', 'parameters', 'columns', 'outcome', 'tag', 'rows', 'resultBytes', 'error', 'notices', 'transactionBefore', 'started', 'finished', 'place', 'fingerprint', 'decision'] },
+  {
+    noNullPrototype: true,
+    requiredKeys: [
+      'number',
+      'kind',
+      'sql',
+      'sqlBytes',
+      'parameters',
+      'columns',
+      'outcome',
+      'tag',
+      'rows',
+      'resultBytes',
+      'error',
+      'notices',
+      'transactionBefore',
+      'started',
+      'finished',
+      'place',
+      'fingerprint',
+      'decision',
+    ],
+  },
 )
 
 test('a statement written for speed reads back as what JSON.stringify would have written', () => {

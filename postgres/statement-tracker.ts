@@ -71,7 +71,13 @@ export function createStatementTracker(options: StatementTrackerOptions): Statem
 
   const frontendSizeOnly = options.onCopyData === undefined ? onlyCopyData : noTypes
   const backendSizeOnly =
-    options.onRow === undefined ? (options.onCopyData === undefined ? rowsAndCopyData : onlyRows) : options.onCopyData === undefined ? onlyCopyData : noTypes
+    options.onRow === undefined
+      ? options.onCopyData === undefined
+        ? rowsAndCopyData
+        : onlyRows
+      : options.onCopyData === undefined
+        ? onlyCopyData
+        : noTypes
 
   /** Reads a Bind that is too long to be held. */
   let bindReader: BindReader | null = null

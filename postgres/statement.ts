@@ -97,7 +97,7 @@ export type StatementSummary = {
   /** Milliseconds since the epoch; `started` is its first message, `finished` its completion. */
   readonly started: number
   readonly finished: number
-  /** Records from its first message to its completion, both included. */
+  /** Records from its first message to the one that settled how it ended, both included. */
   readonly place: { readonly first: Place; readonly last: Place }
   /** Same for statements that differ only in literals; see `fingerprint.ts`. */
   readonly fingerprint: string

@@ -8,23 +8,32 @@ import { join } from 'node:path'
 import { messageOf, systemCodeOf } from '../base/errors.ts'
 import { replaceFile } from './durable-file.ts'
 import type { LedgerHead } from './ledger.ts'
-import { BadDocument, matching, object, oneOf, ordinal, parseJson, sha256Hex, type Check } from './shape.ts'
+import { BadDocument, matching, object, oneOf, optional, ordinal, parseJson, sha256Hex, text, type Check } from './shape.ts'
 
 export const ledgerHeadFile = 'ledger-head.json'
 
-export type AnchoredHead = LedgerHead & { readonly recorder: string }
+export type AnchoredHead = LedgerHead & {
+  readonly recorder: string
+  /** URL of the store that the ledger lies in; a head may lack it. */
+  readonly store?: string
+}
 
 const checkHead: Check<AnchoredHead & { version: 1 }> = object<AnchoredHead & { version: 1 }>({
   version: oneOf(1),
   recorder: matching(/^[0-9a-f]{32}$/, 'a recorder id'),
   number: ordinal,
   sha256: sha256Hex,
+  store: optional(text),
 })
 
 /** Call it after the entry was stored: a head that the store does not have reads as a cut-off tail. */
 export async function saveLedgerHead(folder: string, head: AnchoredHead): Promise<void> {
-  const { recorder, number, sha256 } = head
-  await replaceFile(join(folder, ledgerHeadFile), Buffer.from(`${JSON.stringify({ version: 1, recorder, number, sha256 })}\n`), 0o640)
+  const { recorder, number, sha256, store } = head
+  await replaceFile(
+    join(folder, ledgerHeadFile),
+    Buffer.from(`${JSON.stringify({ version: 1, recorder, number, sha256, store })}\n`),
+    0o640,
+  )
 }
 
 /** The head kept in `folder`, or null when there is none. @throws BadDocument when it is damaged or cannot be read */

@@ -134,11 +134,10 @@ export function readLedgerEntry(bytes: Buffer): { readonly entry: LedgerEntry; r
 }
 
 /**
- * The last entry that the store has of `recorder`, or null when it has none. Looks from `from` on, where the entry is
- * known to exist (the local head), and asks for about twice the logarithm of what came since.
- * @throws StoreUnavailable, BadDocument when the last entry is damaged or not the recorder's
+ * The number of the last entry that the store has of `recorder`; 0 when it has none. Looks from `from` on, where the entry is
+ * known to exist (the local head), and asks for about twice the logarithm of what came since. @throws StoreUnavailable
  */
-export async function findLedgerHead(store: Store, recorder: string, from = 0): Promise<LedgerHead | null> {
+export async function findLastLedgerNumber(store: Store, recorder: string, from = 0): Promise<number> {
   const exists = async (number: number): Promise<boolean> => number === 0 || (await store.head(ledgerKey(recorder, number))) !== null
   let known = (await exists(from)) ? from : 0
   let step = 1
@@ -151,6 +150,15 @@ export async function findLedgerHead(store: Store, recorder: string, from = 0): 
     if (await exists(middle)) known = middle
     else missing = middle
   }
+  return known
+}
+
+/**
+ * The last entry that the store has of `recorder`, or null when it has none; see `findLastLedgerNumber`.
+ * @throws StoreUnavailable, BadDocument when the last entry is damaged or not the recorder's
+ */
+export async function findLedgerHead(store: Store, recorder: string, from = 0): Promise<LedgerHead | null> {
+  const known = await findLastLedgerNumber(store, recorder, from)
   if (known === 0) return null
   const bytes = await store.get(ledgerKey(recorder, known))
   if (bytes === null) throw new BadDocument(`the ledger entry ${known} vanished while it was read`)

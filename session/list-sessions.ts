@@ -14,10 +14,10 @@ import { sessionTime } from './session-id.ts'
 import { StoreUnavailable, type Store } from './stores/store.ts'
 
 /**
- * A recorder says something at least every minute, if only a heartbeat. One that was silent for longer than this is gone,
- * and what it had open was killed with it until its next start recovers it.
+ * A recorder says something at least every five minutes, if only a heartbeat. One that was silent for longer than this is
+ * gone, and what it had open was killed with it until its next start recovers it.
  */
-const silentMilliseconds = 5 * 60 * 1000
+const silentMilliseconds = 15 * 60 * 1000
 
 export type SessionState =
   /** Its recorder lives. */

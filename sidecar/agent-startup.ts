@@ -19,7 +19,13 @@ export type AgentStartup =
       readonly protocolMinor: number
       readonly parameters: ReadonlyMap<string, string>
     }
-  | { readonly kind: 'cancel'; readonly socket: net.Socket; readonly reader: StartupReader; readonly processId: number; readonly key: Buffer }
+  | {
+      readonly kind: 'cancel'
+      readonly socket: net.Socket
+      readonly reader: StartupReader
+      readonly processId: number
+      readonly key: Buffer
+    }
 
 const tlsHandshakeByte = 0x16
 /** Enough of a first packet to tell a start-up from HTTP and the like. */

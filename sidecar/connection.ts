@@ -62,7 +62,11 @@ export type StartedUpstream = {
 }
 
 /** Serves one accepted connection to its end; never throws. `isFull` refuses it with the database's own error for that. */
-export async function serveConnection(accepted: net.Socket, context: ConnectionContext, { isFull }: { readonly isFull: boolean }): Promise<void> {
+export async function serveConnection(
+  accepted: net.Socket,
+  context: ConnectionContext,
+  { isFull }: { readonly isFull: boolean },
+): Promise<void> {
   const { settings, meter, log } = context
   let socket = accepted
   const gone = new AbortController()
@@ -84,7 +88,12 @@ export async function serveConnection(accepted: net.Socket, context: ConnectionC
       endUnserved(socket)
       return
     }
-    if (isFull) throw new SessionRefused('53300', `steno allows ${settings.connectionsMax} connections at a time`, 'Close connections that are not used, or raise --connections-max.')
+    if (isFull)
+      throw new SessionRefused(
+        '53300',
+        `steno allows ${settings.connectionsMax} connections at a time`,
+        'Close connections that are not used, or raise --connections-max.',
+      )
     const upstream = await (settings.upstream.user === null
       ? startPassThrough(startup, context, gone.signal)
       : startInCustody(startup, context, gone.signal))
@@ -96,7 +105,8 @@ export async function serveConnection(accepted: net.Socket, context: ConnectionC
     beginSession(startup, upstream, context)
   } catch (error) {
     meter.connectionRejected(reasonOf(error))
-    if (!(error instanceof PeerGone)) log.warn({ code: error instanceof KnownError ? error.code : undefined }, `connection refused: ${messageOf(error)}`)
+    if (!(error instanceof PeerGone))
+      log.warn({ code: error instanceof KnownError ? error.code : undefined }, `connection refused: ${messageOf(error)}`)
     refuse(socket, error)
   } finally {
     clearTimeout(tooLate)
@@ -131,7 +141,11 @@ function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: Sta
   if (JSON.stringify(identity).length > identityCharactersMax) {
     cancelKey.release()
     upstream.socket.destroy()
-    throw new SessionRefused('08P01', 'the database announces more parameters than a recording can hold', 'Look at what answers under the address of the database.')
+    throw new SessionRefused(
+      '08P01',
+      'the database announces more parameters than a recording can hold',
+      'Look at what answers under the address of the database.',
+    )
   }
   const leftover = startup.reader.stop()
   startup.socket.removeAllListeners('close')
@@ -165,7 +179,8 @@ async function cancel(startup: AgentStartup & { kind: 'cancel' }, { cancels, set
 
 /** Tells the agent why, in the form that it expects before its session has begun, and closes. */
 function refuse(socket: net.Socket, error: unknown): void {
-  if (socket.writable && !(error instanceof PeerGone)) socket.write(error instanceof UpstreamRefused ? error.frame : encodeErrorResponse(fieldsOf(error)))
+  if (socket.writable && !(error instanceof PeerGone))
+    socket.write(error instanceof UpstreamRefused ? error.frame : encodeErrorResponse(fieldsOf(error)))
   endUnserved(socket)
 }
 
@@ -181,15 +196,18 @@ const closeMilliseconds = 2_000
 const identityCharactersMax = 64 * 1024
 
 function fieldsOf(error: unknown): ErrorFields {
-  if (error instanceof SessionRefused) return { severity: 'FATAL', code: error.sqlState, message: `steno: ${error.message}`, hint: error.remedy }
+  if (error instanceof SessionRefused)
+    return { severity: 'FATAL', code: error.sqlState, message: `steno: ${error.message}`, hint: error.remedy }
   if (error instanceof UpstreamError) return { ...error.fields, message: `steno: ${error.message}` }
-  if (error instanceof BadStartup) return { severity: 'FATAL', code: error.sqlState, message: `steno: ${error.message}`, hint: error.remedy }
+  if (error instanceof BadStartup)
+    return { severity: 'FATAL', code: error.sqlState, message: `steno: ${error.message}`, hint: error.remedy }
   if (error instanceof KnownError) return { severity: 'FATAL', code: '08P01', message: `steno: ${error.message}`, hint: error.remedy }
   return { severity: 'FATAL', code: 'XX000', message: `steno: ${messageOf(error)}`, hint: 'This is a defect of steno; its log says more.' }
 }
 
 function reasonOf(error: unknown): 'authentication' | 'upstream' | 'protocol' | 'policy' | 'limit' | 'gone' {
   if (error instanceof PeerGone) return 'gone'
-  if (error instanceof SessionRefused) return error.sqlState === '28P01' ? 'authentication' : error.sqlState === '53300' ? 'limit' : 'policy'
+  if (error instanceof SessionRefused)
+    return error.sqlState === '28P01' ? 'authentication' : error.sqlState === '53300' ? 'limit' : 'policy'
   return error instanceof UpstreamError ? 'upstream' : 'protocol'
 }

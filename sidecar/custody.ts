@@ -21,7 +21,11 @@ import { connectUpstream } from './upstream/connect.ts'
 const newestMinor = 2
 const passwordMessage = 'p'.charCodeAt(0)
 
-export async function startInCustody(startup: AgentStartup & { kind: 'startup' }, { settings, token }: ConnectionContext, signal: AbortSignal): Promise<StartedUpstream> {
+export async function startInCustody(
+  startup: AgentStartup & { kind: 'startup' },
+  { settings, token }: ConnectionContext,
+  signal: AbortSignal,
+): Promise<StartedUpstream> {
   const { socket, parameters } = startup
   const user = settings.upstream.user!
   const own = settings.upstream.database ?? user
@@ -31,12 +35,20 @@ export async function startInCustody(startup: AgentStartup & { kind: 'startup' }
   }
   if (token !== null) await proveToken(startup, token)
   if (isReplication(parameters.get('replication'))) {
-    throw new SessionRefused('42501', 'a replication connection would pass the recording by', 'Connect without the parameter "replication".')
+    throw new SessionRefused(
+      '42501',
+      'a replication connection would pass the recording by',
+      'Connect without the parameter "replication".',
+    )
   }
   const database = parameters.get('database') ?? own
   if (database !== own && !settings.databases.includes(database)) {
     const allowed = [own, ...settings.databases].map((name) => `"${name}"`).join(', ')
-    throw new SessionRefused('3D000', `the database "${database}" is not open to agents here`, `Connect to ${allowed}, or ask the operator to add it with --databases.`)
+    throw new SessionRefused(
+      '3D000',
+      `the database "${database}" is not open to agents here`,
+      `Connect to ${allowed}, or ask the operator to add it with --databases.`,
+    )
   }
   const passedOn = new Map(parameters)
   for (const name of ['user', 'database', 'replication', ...unknown]) passedOn.delete(name)

@@ -10,7 +10,11 @@ export class CannotListen extends KnownError {
 }
 
 /** @throws CannotListen */
-export async function listen(server: net.Server, { host, port }: { readonly host: string; readonly port: number }, backlog?: number): Promise<net.AddressInfo> {
+export async function listen(
+  server: net.Server,
+  { host, port }: { readonly host: string; readonly port: number },
+  backlog?: number,
+): Promise<net.AddressInfo> {
   try {
     server.listen({ host, port, ...(backlog === undefined ? {} : { backlog }) })
     await once(server, 'listening')

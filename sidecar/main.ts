@@ -21,6 +21,7 @@ import { createMeter } from './meter.ts'
 import type { MetricsServer } from './metrics-server.ts'
 import type { RecordedSession } from './recorded-session.ts'
 import { createSealing } from './sealing/sealing.ts'
+import { checkSpoolOfStore } from './sealing/spool-of-store.ts'
 import type { ProxySettings } from './settings.ts'
 import { listSpoolFiles } from './spool/spool-files.ts'
 import { lockSpool } from './spool/spool-lock.ts'
@@ -36,9 +37,15 @@ export type Proxy = {
   readonly port: number
   readonly metricsPort: number | null
   readonly recorder: string
-  /** Ends in good order: sessions get `drainMilliseconds` to finish what is under way. Safe to call twice; the second does not wait. */
-  stop(): Promise<void>
+  /**
+   * Ends in good order: sessions get `drainMilliseconds` to finish what is under way. A second call makes the first end at once;
+   * both have the same result.
+   */
+  stop(): Promise<Stopped>
 }
+
+/** `everythingStored` is false when the spool still holds recordings, for the next start to store. */
+export type Stopped = { readonly everythingStored: boolean }
 
 /** Where a test puts a failing disk, or its own death, in the proxy's way. */
 export type ProxySeams = { readonly spoolWrite?: typeof writeSync }
@@ -75,6 +82,7 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
   const store = await openStore(settings.storeUrl)
   await probeStore(store)
   const key = await loadOrCreateRecorderKey(settings.spoolFolder)
+  await checkSpoolOfStore(store, settings.spoolFolder, key.id)
   const epoch = Date.now()
   const shared = createSharedSpoolPosition()
   const position = spoolPosition(shared)
@@ -102,11 +110,22 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
     },
     onStateChange(state) {
       if (state.kind === 'recording') log.info('recording works')
-      else log.error({ cause: state.refusal.code }, state.kind === 'waiting' ? `traffic waits: ${state.refusal.message}` : `recording failed: ${state.refusal.message}`)
+      else
+        log.error(
+          { cause: state.refusal.code },
+          state.kind === 'waiting' ? `traffic waits: ${state.refusal.message}` : `recording failed: ${state.refusal.message}`,
+        )
     },
   })
   const sealing = createSealing({
-    work: { storeUrl: settings.storeUrl, spoolFolder: settings.spoolFolder, epoch, position: shared, limits: settings.segment, stenoVersion },
+    work: {
+      storeUrl: settings.storeUrl,
+      spoolFolder: settings.spoolFolder,
+      epoch,
+      position: shared,
+      limits: settings.segment,
+      stenoVersion,
+    },
     position,
     openSessions: () => sessions.size,
     log,
@@ -149,7 +168,12 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
       metrics = await startMetricsServer({
         listen: settings.metricsListen,
         metrics: createMetrics({ meter, position, openSessions: () => sessions.size }),
-        notReady: () => (stopping !== 'no' ? 'stopping' : turns.isHeld || turns.failing !== null ? `not recording: ${turns.failing?.message ?? 'the spool refuses'}` : null),
+        notReady: () =>
+          stopping !== 'no'
+            ? 'stopping'
+            : turns.isHeld || turns.failing !== null
+              ? `not recording: ${turns.failing?.message ?? 'the spool refuses'}`
+              : null,
       })
     }
   } catch (error) {
@@ -159,11 +183,20 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
     throw error
   }
 
-  async function stop(): Promise<void> {
-    if (stopping !== 'no') {
-      stopping = 'now'
-      return
-    }
+  let stopped: Promise<Stopped> | null = null
+  let hurry: () => void = () => undefined
+  const hurried = new Promise<void>((resolve) => {
+    hurry = resolve
+  })
+
+  function stop(): Promise<Stopped> {
+    if (stopped === null) return (stopped = stopOnce())
+    stopping = 'now'
+    hurry()
+    return stopped
+  }
+
+  async function stopOnce(): Promise<Stopped> {
     stopping = 'draining'
     server.close()
     metrics?.close()
@@ -181,9 +214,10 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
     if (sessions.size > 0) await sleep(20)
     turns.commit()
     spool.close()
-    const sealed = await sealing.stop({ waitMilliseconds: (stopping as string) === 'now' ? 0 : sealingMillisecondsMax })
-    if (!sealed) log.warn('not everything is stored; the spool keeps the rest, and the next start stores it')
+    const everythingStored = await sealing.stop({ waitMilliseconds: sealingMillisecondsMax, hurried })
+    if (!everythingStored) log.warn('not everything is stored; the spool keeps the rest, and the next start stores it')
     unlock()
+    return { everythingStored }
   }
 
   // What the start left behind goes now, so that the engine's first collection does not fall into the first minute of traffic.

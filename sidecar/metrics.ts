@@ -34,7 +34,11 @@ export function createMetrics({
     const made: Gauge = new Gauge({ name, help, registers, collect: () => made.set(read()) })
   }
   counter('steno_sessions_total', 'Sessions that were opened.', () => counts.sessions)
-  counter('steno_statements_refused_total', 'Batches of statements refused because they could not be recorded.', () => counts.statementsRefused)
+  counter(
+    'steno_statements_refused_total',
+    'Batches of statements refused because they could not be recorded.',
+    () => counts.statementsRefused,
+  )
   counter('steno_gaps_total', 'Times that traffic of a session began to pass unrecorded, as configured.', () => counts.gaps)
   counter('steno_segments_stored_total', 'Segments that the store holds and the ledger names.', () => counts.segmentsStored)
   counter('steno_store_failures_total', 'Attempts to store a recording that failed and are tried again.', () => counts.storeFailures)

@@ -36,7 +36,11 @@ const type = {
 /** What a database may say between AuthenticationOk and ReadyForQuery: several thousand notices. */
 const keptBytesMax = 1024 * 1024
 
-export async function startPassThrough(startup: AgentStartup & { kind: 'startup' }, { settings }: ConnectionContext, signal: AbortSignal): Promise<StartedUpstream> {
+export async function startPassThrough(
+  startup: AgentStartup & { kind: 'startup' },
+  { settings }: ConnectionContext,
+  signal: AbortSignal,
+): Promise<StartedUpstream> {
   const transport = await openAnyTransport(settings.upstream, signal)
   const upstream = transport.socket
   upstream.unshift(transport.leftover)
@@ -100,7 +104,8 @@ export async function startPassThrough(startup: AgentStartup & { kind: 'startup'
             processId,
             cancelKey: cancelKey ?? Buffer.alloc(0),
             serverParameters,
-            greeting: (key) => Buffer.concat(keyAt < 0 ? kept : [...kept.slice(0, keyAt), encodeBackendKeyData(processId, key), ...kept.slice(keyAt)]),
+            greeting: (key) =>
+              Buffer.concat(keyAt < 0 ? kept : [...kept.slice(0, keyAt), encodeBackendKeyData(processId, key), ...kept.slice(keyAt)]),
           }
         }
         case type.negotiateProtocolVersion:

@@ -64,6 +64,10 @@ async function createWorld(t: TestContext, recordWaitMilliseconds: number) {
   })
   return {
     ...{ agent, database, states },
+    end: () => session!.end('shutdown', { code: '57P01', message: 'stopping', hint: '' }),
+    empty(): void {
+      isFull = false
+    },
     /** Makes the spool refuse, and lets somebody else's traffic meet that. */
     fill(): void {
       isFull = true
@@ -116,4 +120,18 @@ test('while traffic waits for the spool, a database is not read although its age
   await new Promise((resolve) => setTimeout(resolve, 300))
   assert.ok(waiting > 10_000_000)
   assert.ok(database.writableLength > waiting - 10_000_000, `${waiting - database.writableLength} bytes were read`)
+})
+
+test('what was gathered while the spool refuses goes out before its session ends', async (t) => {
+  const { agent, database, states, fill, empty, end } = await createWorld(t, 60_000)
+  const arrived: Buffer[] = []
+  agent.on('data', (bytes: Buffer) => arrived.push(bytes))
+  fill()
+  end()
+  const ended = once(agent, 'end')
+  empty()
+  await ended
+  assert.match(Buffer.concat(arrived).toString('latin1'), /57P01/, 'the agent is told why')
+  assert.deepEqual(states, [])
+  database.destroy()
 })

@@ -244,7 +244,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
       else agent.forward(frame)
       turns.commit()
     }
-    finishBoth()
+    turns.afterGathered(finishBoth) // While the spool refuses, what was gathered has still to go out.
   }
 
   function finishBoth(): void {
@@ -255,13 +255,15 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   function onEnd(to: Peer, gone: SessionClose['reason']): void {
     turns.commit()
     reason ??= frontendScanner.terminated ? 'terminated' : gone
-    if (to === agent) finish(to)
-    else to.socket.end() // The database may still be answering; it closes when it is through.
+    turns.afterGathered(() => {
+      if (to === agent) finish(to)
+      else to.socket.end() // The database may still be answering; it closes when it is through.
+    })
   }
   function onPeerClosed(to: Peer, gone: SessionClose['reason']): void {
     reason ??= frontendScanner.terminated ? 'terminated' : gone
     turns.commit()
-    if (!to.closed) finish(to)
+    if (!to.closed) turns.afterGathered(() => finish(to))
     else if (agent.closed && upstream.closed) onBothClosed()
   }
   function onBothClosed(): void {

@@ -8,7 +8,7 @@ import type { Peer } from './peer.ts'
 
 /** Room for one full read of the kernel with its header, several times over. */
 export const turnBufferBytes = 256 * 1024
-const pooledMax = 8
+const pooledMax = 4
 
 type Pin = { readonly peer: Peer; readonly mark: number }
 

@@ -263,6 +263,12 @@ export function createTurns(options: TurnOptions) {
       else turn.spans.push({ channel: then.channel, start: 0, end: 0, original: then.bytes })
       if (tell !== undefined) turn.told.push(tell)
     },
+    /** Calls `then` once everything that was gathered has gone on or was given up; at once when nothing waits. */
+    afterGathered(then: () => void): void {
+      const last = turn.length > 0 ? turn : waiting.at(-1)
+      if (last === undefined) then()
+      else last.told.push(then)
+    },
     /** Writes whole records past the turn, for a session whose gap ends; false while the spool still refuses. */
     recordNow(records: Buffer): boolean {
       commit()

@@ -138,6 +138,69 @@ test('a recording of another recorder lies in the store', async (t) => {
   assert.match(trusted.stdout, /RECORDER_UNTRUSTED/)
 })
 
+test('a spool is used with another store', async (t) => {
+  await using proxy = await startProxyProcess({ upstream: database.url })
+  await recordOne(proxy, 'of-the-first-store')
+  assert.equal(await proxy.stop(), 0)
+  const other = await folderFor(t)
+  const refused = await startAgain(proxy, ['--store', pathToFileURL(other).href])
+  assert.equal(refused.status, 1)
+  assert.match(refused.stderr, /SPOOL_OF_OTHER_STORE/)
+  assert.deepEqual(await segmentsOf(other), [])
+  const moved = `${proxy.folder}/moved`
+  await rename(proxy.storeFolder, moved)
+  const args = ['--store', pathToFileURL(moved).href]
+  const again = await startProxyProcess({ upstream: database.url, folder: proxy.folder, arguments: args })
+  await recordOne(again, 'of-the-same-store')
+  assert.equal(await again.stop(), 0)
+  await assertVerified(moved, proxy.spoolFolder)
+})
+
+test('a stored part of a session is damaged while it is recorded', async () => {
+  await using proxy = await startProxyProcess({ upstream: database.url })
+  const client = await connectRemembering(proxy.port, 'damaged')
+  await client.query("select 'passed'")
+  while ((await segmentsOf(proxy.storeFolder)).length === 0) await client.query("select 'passed'")
+  await proxy.kill()
+  await client.ended
+  const segment = (await segmentsOf(proxy.storeFolder)).sort()[0]!
+  const bytes = await readFile(segment)
+  bytes[bytes.length - 20]! ^= 1
+  await chmod(segment, 0o640)
+  await writeFile(segment, bytes)
+  const next = await startProxyProcess({ upstream: database.url, folder: proxy.folder })
+  await recordOne(next, 'after-it')
+  assert.equal(await next.stop(), 0)
+  assert.match(next.log(), /"level":"error".*set aside.*|set aside.*"level":"error"/)
+  assert.match(next.log(), /BAD_SEGMENT/)
+  assert.equal((await readdir(proxy.spoolFolder)).filter((name) => name.startsWith('set-aside-')).length, 1)
+  const listed = await steno(['sessions', '--store', proxy.storeUrl])
+  assert.match(listed.stdout, /after-it/)
+})
+
+test('the proxy is stopped while the store refuses', async () => {
+  await using proxy = await startProxyProcess({ upstream: database.url })
+  const client = await connectRemembering(proxy.port, 'waits')
+  await rename(proxy.storeFolder, `${proxy.storeFolder}-away`)
+  await writeFile(proxy.storeFolder, '')
+  await client.query("select 'waits'")
+  while (!proxy.log().includes('STORE_UNAVAILABLE')) await client.query("select 'waits'")
+  await client.end()
+  const begun = Date.now()
+  const stopped = proxy.stop()
+  while (!proxy.log().includes('"stopping"')) await new Promise((resolve) => setTimeout(resolve, 10))
+  process.kill(proxy.pid, 'SIGTERM')
+  assert.equal(await stopped, 1)
+  assert.ok(Date.now() - begun < 15_000, 'the second signal does not wait')
+  assert.match(proxy.log(), /not everything is stored/)
+  await rm(proxy.storeFolder)
+  await rename(`${proxy.storeFolder}-away`, proxy.storeFolder)
+  const next = await startProxyProcess({ upstream: database.url, folder: proxy.folder })
+  assert.equal(await next.stop(), 0)
+  await assertVerified(proxy.storeFolder, proxy.spoolFolder)
+  assert.ok((await readRecorded(proxy.storeFolder)).get('waits')!.backend.equals(client.received()))
+})
+
 test('another proxy uses the spool', async () => {
   await using proxy = await startProxyProcess({ upstream: database.url })
   const second = await startAgain(proxy, [])

@@ -286,7 +286,6 @@ function complete(conversation: Conversation, entry: Executing, open: OpenStatem
 function suspend(conversation: Conversation, entry: Executing, open: OpenStatement): void {
   if (entry.kind === 'query') return
   open.lastTime = conversation.time
-  open.lastPlace = conversation.place
   const { names } = conversation
   const portal = names.portal(entry.portal)
   if (portal !== undefined) portal.open = open

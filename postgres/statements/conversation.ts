@@ -101,7 +101,7 @@ export function createConversation(handlers: Handlers, limits: Limits, settings:
       onPortalGone: (portal) => {
         const open = portal.open!
         portal.open = null
-        end(conversation, open, 'suspended', null, open.lastTime, open.lastPlace)
+        end(conversation, open, 'suspended', null, open.lastTime)
       },
     }),
     transaction: 'I',
@@ -148,7 +148,6 @@ export function begin(conversation: Conversation, kind: StatementKind, text: Tex
     started: origin.time,
     first: origin.place,
     lastTime: conversation.time,
-    lastPlace: conversation.place,
   }
   if (notices.length > 0) conversation.notices = []
   else open.notices = []
@@ -165,11 +164,10 @@ export function end(
   outcome: StatementOutcome,
   error: ErrorFields | null = null,
   time: number = conversation.time,
-  place: Place = conversation.place,
 ): void {
   if (conversation.current === open) conversation.current = null
   if (conversation.copyIn === open) conversation.copyIn = null
-  conversation.handlers.onStatement(summarise(open, outcome, error, time, place))
+  conversation.handlers.onStatement(summarise(open, outcome, error, time, conversation.place))
 }
 
 /** Begins the execution of `portal`, which may not be known. */

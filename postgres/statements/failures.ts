@@ -207,5 +207,5 @@ export function settleBlame(conversation: Conversation, skipping: Skipping): voi
   const { blamed } = skipping
   if (blamed === null) return
   skipping.blamed = null
-  end(conversation, blamed.open, 'failed', blamed.error, blamed.open.lastTime, blamed.open.lastPlace)
+  end(conversation, blamed.open, 'failed', blamed.error, blamed.open.lastTime)
 }

@@ -31,7 +31,6 @@ export type OpenStatement = {
   readonly first: Place
   /** Of the last answer, for a portal that is never fetched to its end. */
   lastTime: number
-  lastPlace: Place
 }
 
 type MutableSummary = { -readonly [Key in keyof StatementSummary]: StatementSummary[Key] }

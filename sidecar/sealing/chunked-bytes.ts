@@ -8,7 +8,7 @@ const chunkBytes = 64 * 1024
 /** Most sessions are small; their first bytes take a chunk of this size that nobody shares. */
 const firstChunkBytes = 4 * 1024
 /** Chunks that wait to be used again; more are left to the garbage collector. */
-const pooledMax = 64
+const pooledMax = 40
 /** UTF-8 takes at most three bytes for a UTF-16 unit. */
 const bytesPerUnitMax = 3
 
@@ -27,7 +27,7 @@ export class ChunkedBytes {
 
   /** Adds a copy of `source` from `start` to `end`. */
   add(source: Buffer, start: number, end: number): void {
-    for (let at = start; at < end; ) {
+    for (let at = start; at < end;) {
       const last = this.#roomy()
       const count = source.copy(last, this.#lastLength, at, Math.min(end, at + last.length - this.#lastLength))
       this.#lastLength += count

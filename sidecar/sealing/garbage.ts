@@ -7,14 +7,14 @@
 import { collectGarbage } from '../../base/collect-garbage.ts'
 
 /** After this much was sealed, a collection of young objects; and after this much of all, since what outlived two of those is freed by no other. */
-const youngBytes = 4 * 1024 * 1024
+const youngBytes = 2 * 1024 * 1024
 const allBytes = 16 * youngBytes
 
 export function createGarbageCollection(): { sealed(bytes: number): void; quiet(): void } {
   let sinceYoung = 0
   let sinceAll = 0
   return {
-    /** Called behind each receipt with the bytes that it covers. */
+    /** Called with the bytes that were read from the spool since the last time. */
     sealed(bytes) {
       sinceYoung += bytes
       sinceAll += bytes

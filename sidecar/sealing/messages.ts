@@ -17,17 +17,22 @@ export type SealingStart =
   /** The process's first: spools of processes that are gone are recovered before the own one is followed. */
   | { readonly kind: 'first' }
   /** The one before ended because there was nothing to do: everything before `position` is stored and no session was open. */
-  | { readonly kind: 'woken'; readonly position: number }
+  | { readonly kind: 'woken'; readonly position: number; readonly lastEntryTime: number }
   /** The one before failed: what it had stored is taken over. */
   | { readonly kind: 'failed' }
 
 export type FromSealer =
-  | { readonly kind: 'log'; readonly level: 'info' | 'warn' | 'error'; readonly text: string; readonly fields: Readonly<Record<string, string | number>> }
+  | {
+      readonly kind: 'log'
+      readonly level: 'info' | 'warn' | 'error'
+      readonly text: string
+      readonly fields: Readonly<Record<string, string | number>>
+    }
   | { readonly kind: 'stored'; readonly segments: number }
   | { readonly kind: 'store-failed' }
   | { readonly kind: 'recovered' }
-  /** There is nothing to do, and the thread ends. */
-  | { readonly kind: 'idle' }
+  /** There is nothing to do, and the thread ends. `lastEntryTime`: when its last ledger entry was made, in milliseconds since the epoch. */
+  | { readonly kind: 'idle'; readonly lastEntryTime: number }
   | { readonly kind: 'stopped' }
 
 export type ToSealer = { readonly kind: 'stop' }

@@ -1,14 +1,28 @@
 /**
  * Repeats what a store refuses until it takes it: the spool keeps the bytes meanwhile, so waiting loses nothing.
+ *
+ * What waiting cannot mend, an object that is damaged or somebody else's, is thrown, so that it stops nobody else.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { KnownError, systemCodeOf } from '../../base/errors.ts'
+import { StoreUnavailable } from '../../session/stores/store.ts'
 
 const waitMillisecondsMin = 200
 const waitMillisecondsMax = 15_000
 
-export type Persist = <T>(attempt: () => Promise<T>) => Promise<T>
+/**
+ * `attempt` must be safe to repeat. `passing`, which is meant where nothing is said, repeats what may pass by itself; `known`
+ * repeats every failure that an operator can mend, for what the recorder cannot go on without.
+ */
+export type Persist = <T>(attempt: () => Promise<T>, repeats?: 'passing' | 'known') => Promise<T>
 
-/** `attempt` must be safe to repeat. The result rejects only when `signal` is aborted. */
+/** True for a store that does not answer and for a system that refuses; false for what is wrong with an object itself. */
+export function isPassing(error: unknown): boolean {
+  // Node's own codes, as ERR_INVALID_ARG_TYPE, are defects and pass as little.
+  return error instanceof StoreUnavailable || (!(error instanceof KnownError) && /^E[A-Z0-9]+$/.test(systemCodeOf(error) ?? ''))
+}
+
+/** The result rejects with what is not repeated, and when `signal` is aborted. */
 export function createPersist({
   signal,
   onFailed,
@@ -16,12 +30,13 @@ export function createPersist({
   readonly signal: AbortSignal
   readonly onFailed: (error: unknown, retryMilliseconds: number) => void
 }): Persist {
-  return async (attempt) => {
+  return async (attempt, repeats = 'passing') => {
     for (let wait = waitMillisecondsMin; ; wait = Math.min(wait * 2, waitMillisecondsMax)) {
       try {
         return await attempt()
       } catch (error) {
         signal.throwIfAborted()
+        if (!isPassing(error) && !(repeats === 'known' && error instanceof KnownError)) throw error
         onFailed(error, wait)
         await sleep(wait, undefined, { signal })
       }

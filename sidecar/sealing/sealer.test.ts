@@ -5,9 +5,11 @@ import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSyn
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { readSessionManifest, sessionIds } from '../../session/read-session.ts'
-import { recordType } from '../../session/records.ts'
+import { ledgerKey, segmentKey } from '../../session/object-keys.ts'
+import { decodeRecords, recordType } from '../../session/records.ts'
+import { testSessionId } from '../../session/test-recording.ts'
 import { listSpoolFiles } from '../spool/spool-files.ts'
-import { createSealingWorld, faults, type SealingWorld } from './sealing-world.ts'
+import { createSealingWorld, faults, type SealingWorld } from './test-world.ts'
 
 const epoch = Date.UTC(2026, 10, 21, 9)
 const statements = (session: number): string[] => [1, 2, 3].map((number) => `select ${session}, ${number}`)
@@ -183,4 +185,71 @@ test('a ledger whose tail was deleted goes on behind the head that the spool kep
   await next.enter([{ kind: 'heartbeat', openSessions: 0 }])
   assert.deepEqual(world.headsMissing, [3])
   assert.ok(!world.kept.objects.has(last), 'what was deleted is not made again, so that the hole shows')
+})
+
+test('a session whose stored part is damaged is set aside with all its records, and the others are stored', async (t) => {
+  const world = createSealingWorld(t)
+  const ends = spoolTwoSessions(world)
+  await world.follow(epoch, ends.slice(0, ends.length >> 1))
+  const spooled = readFileSync(listSpoolFiles(world.folder)[0]!.path)
+  const damaged = testSessionId(epoch, 2)
+  const first = segmentKey(damaged, 1)
+  const bytes = Buffer.from(world.kept.objects.get(first)!)
+  bytes[bytes.length - 20]! ^= 1
+  world.kept.objects.set(first, bytes)
+  assert.ok(await world.recover(epoch))
+  const [{ session, code, path }] = world.setAside as [(typeof world.setAside)[number]]
+  assert.deepEqual([world.setAside.length, session, code], [1, damaged, 'BAD_SEGMENT'])
+  assert.equal(statSync(path).mode & 0o777, 0o600)
+  const wanted = [...decodeRecords(spooled)].filter((record) => record.session === 2)
+  assert.deepEqual([...decodeRecords(readFileSync(path))], wanted)
+  assert.ok((await readSessionManifest(world.kept, testSessionId(epoch, 1))) !== null)
+  assert.deepEqual(listSpoolFiles(world.folder), [], 'the spool is let go of')
+})
+
+test('a session whose next object is there already and differs is set aside from there on, also by the next start', async (t) => {
+  const world = createSealingWorld(t)
+  const spool = world.spool(epoch)
+  const id = testSessionId(epoch, 1)
+  spool.open(1)
+  spool.open(2)
+  const { sealer, reader } = await world.sealerOf(epoch, { recovered: false, bytesMax: 1 })
+  while (await sealer.step(spool.position.writtenBytes));
+  world.kept.objects.set(segmentKey(id, 2), Buffer.from('of somebody else'))
+  const from = spool.position.writtenBytes
+  spool.statement(1, 'select 1')
+  spool.statement(2, 'select 2')
+  while (await sealer.step(spool.position.writtenBytes));
+  spool.statement(1, 'select 3')
+  while (await sealer.step(spool.position.writtenBytes));
+  assert.deepEqual(
+    world.setAside.map(({ session, code }) => [session, code]),
+    [[id, 'OBJECT_CONFLICT']],
+  )
+  assert.equal(sealer.openSessions, 2)
+  assert.equal(sealer.settledPosition, spool.position.writtenBytes, 'what is set aside is let go of')
+  const wanted = [...decodeRecords(readFileSync(listSpoolFiles(world.folder)[0]!.path).subarray(from))].filter(
+    (record) => record.session === 1,
+  )
+  const { path } = world.setAside[0]!
+  assert.deepEqual([...decodeRecords(readFileSync(path))], wanted)
+  reader.close()
+  world.kept.objects.delete(segmentKey(id, 2))
+  spool.close(2)
+  assert.ok(await world.recover(epoch))
+  assert.equal(world.kept.objects.has(segmentKey(id, 2)), false, 'a later segment would hide that records are missing')
+  assert.ok((await readSessionManifest(world.kept, testSessionId(epoch, 2))) !== null)
+})
+
+test('a ledger whose last entry was damaged goes on behind the head that the spool kept, and says so', async (t) => {
+  const world = createSealingWorld(t)
+  const event = { kind: 'heartbeat', openSessions: 0 } as const
+  const ledger = await world.openLedger()
+  for (let entry = 0; entry < 3; entry++) await ledger.enter([event])
+  world.kept.objects.set(ledgerKey(world.key.id, 3), Buffer.from('damaged'))
+  await (await world.openLedger()).enter([event])
+  assert.deepEqual(world.headsDamaged, [3])
+  assert.ok(world.kept.objects.has(ledgerKey(world.key.id, 4)))
+  world.kept.objects.set(ledgerKey(world.key.id, 5), Buffer.from('damaged'))
+  await assert.rejects(world.openLedger(), { code: 'LEDGER_HEAD_DAMAGED' })
 })

@@ -5,6 +5,7 @@
  * Holds at most `pendingBytesMax` of records over all sessions. While the store fails it reads no further: the spool on disk
  * grows up to its cap and then traffic waits. Runs in a thread of its own; tests run it in theirs.
  */
+import { KnownError } from '../../base/errors.ts'
 import type { SessionClose, SessionIdentity } from '../../session/identity.ts'
 import type { LedgerEvent } from '../../session/ledger.ts'
 import type { RecorderKey } from '../../session/recorder-key.ts'
@@ -13,7 +14,8 @@ import type { Store } from '../../session/stores/store.ts'
 import type { SegmentLimits } from '../settings.ts'
 import type { LedgerWriter } from './ledger-writer.ts'
 import type { Persist } from './persist.ts'
-import { createSessionSealer, type SessionSealer } from './session-sealer.ts'
+import { createSetAside } from './set-aside.ts'
+import { createSessionSealer, segmentsUnenteredMax, type SessionSealer } from './session-sealer.ts'
 import type { SpoolDamage, SpoolReader } from './spool-reader.ts'
 
 const pendingBytesMax = 12 * 1024 * 1024
@@ -25,12 +27,15 @@ const settleMilliseconds = 250
 export type SealerEvents = {
   readonly onStored: (segments: number) => void
   readonly onDamage: (damage: SpoolDamage) => void
+  /** A session cannot be gone on with in the store; its records are in the file `path` from now on. */
+  readonly onSetAside: (what: { readonly session: string; readonly error: KnownError; readonly path: string }) => void
 }
 
 export type Sealer = ReturnType<typeof createSealer>
 
 export function createSealer(options: {
   readonly reader: SpoolReader
+  readonly spoolFolder: string
   readonly epoch: number
   readonly store: Store
   readonly key: RecorderKey
@@ -46,6 +51,7 @@ export function createSealer(options: {
   const sessions = new Map<number, SessionSealer>()
   /** Records of a resumed session up to here are stored already. */
   const storedTo = new Map<number, number>()
+  const setAside = createSetAside(options.spoolFolder)
   let owed: LedgerEvent[] = []
   let segmentsOwed = 0
   let settledAt = 0
@@ -57,42 +63,78 @@ export function createSealer(options: {
     // A session that is closed and stored already; a later file's preamble repeats its opening.
     if (type !== recordType.sessionOpen || storedTo.has(number)) return null
     const identity = JSON.parse(cursor.payload.toString('utf8')) as SessionIdentity
-    const made = createSessionSealer({ identity, epoch: options.epoch, store, key: options.key, recovered: options.recovered })
+    const made = createSessionSealer({ identity, number, epoch: options.epoch, store, key: options.key, recovered: options.recovered })
     if (options.resuming) {
-      const { spoolEnd, events: known } = await persist(() => made.takeOver())
-      storedTo.set(number, spoolEnd)
-      owed.push(...known)
+      if (setAside.isKnown(identity.session)) {
+        setAside.begin(number, identity.session)
+        return null
+      }
+      try {
+        const { spoolEnd, events: known } = await persist(() => made.takeOver())
+        storedTo.set(number, spoolEnd)
+        owed.push(...known)
+      } catch (error) {
+        beginSetAside(number, identity.session, error)
+        return null
+      }
       if (made.isClosed) return null
     }
     sessions.set(number, made)
     return made
   }
 
+  /** @throws the error itself when it is no fault of the session's objects */
+  function beginSetAside(number: number, session: string, error: unknown): void {
+    if (!(error instanceof KnownError)) throw error
+    events.onSetAside({ session, error, path: setAside.begin(number, session) })
+  }
+
+  /** What the ledger must say, or null when the session was set aside. */
+  async function sealOne(each: SessionSealer): Promise<LedgerEvent[] | null> {
+    try {
+      return await persist(() => each.seal())
+    } catch (error) {
+      const { number } = each
+      beginSetAside(number, each.session, error)
+      setAside.add(number, each.pendingRecords())
+      if (each.isClosed) setAside.ended(number)
+      return null
+    }
+  }
+
   async function seal(due: readonly SessionSealer[]): Promise<void> {
     for (let at = 0; at < due.length; at += sealsAtOnce) {
       const batch = due.slice(at, at + sealsAtOnce)
-      const results = await Promise.all(batch.map((each) => persist(() => each.seal())))
-      for (const result of results) owed.push(...result)
-      segmentsOwed += batch.length
+      const results = await Promise.all(batch.map((each) => sealOne(each)))
+      for (const result of results) {
+        if (result === null) continue
+        owed.push(...result)
+        segmentsOwed++
+      }
     }
-    for (const [number, each] of sessions) if (each.isEnded) sessions.delete(number)
+    await persist(() => setAside.write())
+    for (const [number, each] of sessions) if (each.isEnded || setAside.holds(number)) sessions.delete(number)
   }
 
   /** Enters what was stored into the ledger; the receipt that lets go of the spool. */
   async function settle({ soon }: { readonly soon: boolean }): Promise<void> {
     const now = performance.now()
-    if (owed.length === 0 || (soon && now - settledAt < settleMilliseconds)) return
+    if (owed.length === 0 || (soon && segmentsOwed < segmentsUnenteredMax && now - settledAt < settleMilliseconds)) return
     settledAt = now
     const entered = owed
     owed = []
-    await persist(() => ledger.enter(entered))
+    await persist(() => ledger.enter(entered), 'known')
     events.onStored(segmentsOwed)
     segmentsOwed = 0
   }
 
   /** A clock that was set back makes records that seem to come: they are as due as old ones. */
   function isDue(each: SessionSealer, now: number): boolean {
-    return each.pendingBytes >= limits.bytesMax || each.isClosed || (each.pendingSince !== 0 && Math.abs(now - each.pendingSince) >= limits.ageMilliseconds)
+    return (
+      each.pendingBytes >= limits.bytesMax ||
+      each.isClosed ||
+      (each.pendingSince !== 0 && Math.abs(now - each.pendingSince) >= limits.ageMilliseconds)
+    )
   }
 
   /** The largest of the sessions that are not due, as many as it takes to hold half of what may be held. */
@@ -123,11 +165,14 @@ export function createSealer(options: {
     let damage: BadRecord | null = null
     try {
       while (cursor.next()) {
-        let session = sessions.get(cursor.session)
-        if (session === undefined) {
-          const opened = await sessionOpenedBy(cursor)
-          if (opened === null) continue
-          session = opened
+        let session = sessions.get(cursor.session) ?? null
+        if (session === null) {
+          if (!setAside.holds(cursor.session)) session = await sessionOpenedBy(cursor)
+          if (setAside.holds(cursor.session)) {
+            setAside.add(cursor.session, [bytes.subarray(cursor.at, cursor.end)])
+            if (cursor.type === recordType.sessionClose) setAside.ended(cursor.session)
+          }
+          if (session === null) continue
         } else if (cursor.type === recordType.sessionOpen) {
           continue // Repeated at the head of a spool file.
         }
@@ -141,6 +186,7 @@ export function createSealer(options: {
       if (!(error instanceof BadRecord)) throw error
       damage = error
     }
+    await persist(() => setAside.write())
     reader.advance(cursor.end)
     if (cursor.end > 0) return true // What lies before damage is taken first; the next call meets it again.
     return damage === null ? skip(new BadRecord(base, 'the spool ends inside a record'), { torn: true }) : skip(damage)
@@ -157,14 +203,21 @@ export function createSealer(options: {
     if (damage.lostBytes === 0) return true
     events.onDamage(damage)
     const now = Date.now()
-    if (!damage.isTail) noteAll(recordType.gap, { from: now, to: now, frontendBytes: 0, backendBytes: 0, reason: `the spool was damaged: ${damage.what}` })
+    if (!damage.isTail)
+      noteAll(recordType.gap, { from: now, to: now, frontendBytes: 0, backendBytes: 0, reason: `the spool was damaged: ${damage.what}` })
     return true
   }
 
   /** Adds a record of steno's own to every session that is under way. */
   function noteAll(type: RecordType, payload: object): void {
     for (const [number, session] of sessions) {
-      const record = { type, flags: 0, session: number, time: Math.max(Date.now(), session.lastTime), payload: Buffer.from(JSON.stringify(payload)) }
+      const record = {
+        type,
+        flags: 0,
+        session: number,
+        time: Math.max(Date.now(), session.lastTime),
+        payload: Buffer.from(JSON.stringify(payload)),
+      }
       const bytes = encodeRecord(record)
       session.add(record, { bytes, from: 0, to: bytes.length }, reader.position, reader.position)
     }
@@ -190,7 +243,7 @@ export function createSealer(options: {
       noteAll(recordType.sessionClose, { closed: Date.now(), reason: 'killed', recovered: true } satisfies SessionClose)
     },
     get openSessions(): number {
-      return sessions.size
+      return sessions.size + setAside.openSessions
     },
     /** Everything before this spool position is stored and in the ledger. */
     get settledPosition(): number {
@@ -203,7 +256,8 @@ export function createSealer(options: {
     /** When the oldest record that is not settled was written; 0 when all that was read is. */
     get oldestTime(): number {
       let oldest = 0
-      for (const each of sessions.values()) if (each.pendingSince !== 0 && (oldest === 0 || each.pendingSince < oldest)) oldest = each.pendingSince
+      for (const each of sessions.values())
+        if (each.pendingSince !== 0 && (oldest === 0 || each.pendingSince < oldest)) oldest = each.pendingSince
       return oldest
     },
   }

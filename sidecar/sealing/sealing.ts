@@ -12,6 +12,8 @@ import type { SpoolPosition } from '../spool/spool-position.ts'
 import type { FromSealer, SealingStart, SealingWork, ToSealer } from './messages.ts'
 
 const restartMilliseconds = 1_000
+/** How often a thread that ended for want of work is woken to say in the ledger that the recorder lives. A minute less than is promised. */
+const heartbeatWakeMilliseconds = 4 * 60_000
 /** Young objects die fast here; a small nursery keeps the thread's memory small. */
 const nurseryMegabytes = 8
 
@@ -34,6 +36,9 @@ export function createSealing({
   let stopping = false
   let stopped = false
   let ended: () => void = () => undefined
+  const heartbeat = setInterval(() => {
+    if (next.kind === 'woken') wake()
+  }, heartbeatWakeMilliseconds).unref()
   const end = new Promise<void>((resolve) => {
     ended = resolve
   })
@@ -61,7 +66,7 @@ export function createSealing({
           next = { kind: 'failed' }
           break
         case 'idle':
-          next = { kind: 'woken', position: position.releasedBytes }
+          next = { kind: 'woken', position: position.releasedBytes, lastEntryTime: message.lastEntryTime }
           break
         case 'stopped':
           stopped = true
@@ -89,14 +94,19 @@ export function createSealing({
   return {
     /** Makes sure that somebody follows the spool; called when a session opens and when an earlier process left something. */
     wake,
-    /** Seals and stores what is left; false when that took longer than `waitMilliseconds` and was given up. */
-    async stop({ waitMilliseconds }: { readonly waitMilliseconds: number }): Promise<boolean> {
+    /** Seals and stores what is left; false when that took longer than `waitMilliseconds`, or until `hurried`, and was given up. */
+    async stop({ waitMilliseconds, hurried }: { readonly waitMilliseconds: number; readonly hurried?: Promise<void> }): Promise<boolean> {
+      clearInterval(heartbeat)
       if (worker === null && next.kind === 'first') return true // Nobody ever came.
       stopping = true
       if (worker === null) wake()
       else worker.postMessage({ kind: 'stop' } satisfies ToSealer)
       const timer = new AbortController()
-      const inTime = await Promise.race([end.then(() => true), sleep(waitMilliseconds, false, { signal: timer.signal })])
+      const tooLong = [
+        sleep(waitMilliseconds, false, { signal: timer.signal }),
+        ...(hurried === undefined ? [] : [hurried.then(() => false)]),
+      ]
+      const inTime = await Promise.race([end.then(() => true), ...tooLong])
       timer.abort()
       if (inTime) return true
       stopped = true

@@ -23,10 +23,15 @@ import { readStoredPart } from './stored-part.ts'
 /** What the statement tracker needs of a record; a decoded one and a cursor both have it. */
 type TrackedRecord = Pick<SessionRecord, 'type' | 'flags' | 'time' | 'payload'>
 
+/** So many segments at most are stored before the ledger names them; after a crash that many are entered again, which is harmless. */
+export const segmentsUnenteredMax = 32
+
 export type SessionSealer = ReturnType<typeof createSessionSealer>
 
 export function createSessionSealer(options: {
   readonly identity: SessionIdentity
+  /** Its number in the spool. */
+  readonly number: number
   readonly epoch: number
   readonly store: Store
   readonly key: RecorderKey
@@ -116,21 +121,34 @@ export function createSessionSealer(options: {
     return { manifest: sealed.bytes, event: { kind: 'session-closed', session, manifest, segments: segments.length } }
   }
 
-  /** Of a session whose only stored segment is its first, the ledger may lack the opening too. */
-  function openedEvents(): LedgerEvent[] {
-    return segments.length === 1 ? [{ kind: 'session-opened', session, opened: identity.opened }] : []
+  /** The events that the ledger may lack when a crash came between storing and entering. */
+  function unenteredEvents(): LedgerEvent[] {
+    const opening: LedgerEvent[] =
+      segments.length <= segmentsUnenteredMax ? [{ kind: 'session-opened', session, opened: identity.opened }] : []
+    return [...opening, ...segments.slice(-segmentsUnenteredMax).map(storedEvent)]
   }
 
   function storedEvent(segment: ManifestSegment): LedgerEvent {
     const { number, key: objectKey, sha256, bytes, index, records } = segment
-    return { kind: 'segment-stored', session, number, key: objectKey, sha256, bytes, index, records, last: close !== null && segment === segments.at(-1) }
+    return {
+      kind: 'segment-stored',
+      session,
+      number,
+      key: objectKey,
+      sha256,
+      bytes,
+      index,
+      records,
+      last: close !== null && segment === segments.at(-1),
+    }
   }
 
   return {
     session,
+    number: options.number,
     /**
-     * Takes over what an earlier process stored, so that sealing goes on behind it; call it before `add`. Gives the events of the
-     * last stored segment, which the ledger may lack; naming it twice is harmless.
+     * Takes over what an earlier process stored, so that sealing goes on behind it; call it before `add`. Gives the
+     * events that the ledger may lack.
      */
     async takeOver(): Promise<{ readonly spoolEnd: number; readonly events: LedgerEvent[] }> {
       const found = await store.get(manifestKey(session))
@@ -139,8 +157,13 @@ export function createSessionSealer(options: {
         const { manifest, document } = readManifest(found)
         segments.push(...manifest.segments)
         close = manifest.close
-        const event: LedgerEvent = { kind: 'session-closed', session, manifest: { key: manifestKey(session), sha256: document.sha256 }, segments: segments.length }
-        return { spoolEnd: Number.MAX_SAFE_INTEGER, events: [...openedEvents(), storedEvent(segments.at(-1)!), event] }
+        const event: LedgerEvent = {
+          kind: 'session-closed',
+          session,
+          manifest: { key: manifestKey(session), sha256: document.sha256 },
+          segments: segments.length,
+        }
+        return { spoolEnd: Number.MAX_SAFE_INTEGER, events: [...unenteredEvents(), event] }
       }
       const stored = await readStoredPart(store, identity, {
         segment(number) {
@@ -156,7 +179,7 @@ export function createSessionSealer(options: {
       indexedSegment = segments.length + 1
       wasRecovered ||= stored.recovered
       opened = true
-      const events: LedgerEvent[] = [...openedEvents(), storedEvent(segments.at(-1)!)]
+      const events: LedgerEvent[] = unenteredEvents()
       if (stored.isLast) {
         const { manifest, event } = manifestEvents()
         await putOnce(store, manifestKey(session), manifest)
@@ -179,6 +202,8 @@ export function createSessionSealer(options: {
     get pendingBytes(): number {
       return pending.length + indexLines.length
     },
+    /** The records that are not stored; valid until the next `add`. */
+    pendingRecords: (): readonly Buffer[] => pending.pieces(),
     /** Time of the oldest record that is not stored, or 0. */
     get pendingSince(): number {
       return pendingRecords === 0 ? 0 : firstTime
@@ -222,11 +247,24 @@ export function createSessionSealer(options: {
         pending.pieces(),
       )
       const indexBytes = Buffer.concat(indexLines.pieces())
-      const index = { key: statementIndexKey(session, number), sha256: sha256Of(indexBytes), bytes: indexBytes.length, statements: indexedStatements }
+      const index = {
+        key: statementIndexKey(session, number),
+        sha256: sha256Of(indexBytes),
+        bytes: indexBytes.length,
+        statements: indexedStatements,
+      }
       const objectKey = segmentKey(session, number)
       await putOnce(store, objectKey, sealed.bytes)
       await putOnce(store, index.key, indexBytes)
-      const segment: ManifestSegment = { number, key: objectKey, sha256: sealed.sha256, bytes: sealed.bytes.length, rawBytes: sealed.rawBytes, records, index }
+      const segment: ManifestSegment = {
+        number,
+        key: objectKey,
+        sha256: sealed.sha256,
+        bytes: sealed.bytes.length,
+        rawBytes: sealed.rawBytes,
+        records,
+        index,
+      }
       segments.push(segment)
       try {
         const events: LedgerEvent[] = opened ? [] : [{ kind: 'session-opened', session, opened: identity.opened }]

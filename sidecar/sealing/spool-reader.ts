@@ -7,13 +7,27 @@ import { closeSync, fstatSync, openSync, readSync, unlinkSync } from 'node:fs'
 import { recordHeaderBytes, recordLength } from '../../session/records.ts'
 import { listSpoolFiles, type SpoolFile } from '../spool/spool-files.ts'
 
-const readBytes = 1024 * 1024
+const readBytes = 256 * 1024
 const nothing: Buffer = Buffer.alloc(0)
 
-export type SpoolDamage = { readonly path: string; readonly position: number; readonly lostBytes: number; readonly what: string; readonly isTail: boolean }
+export type SpoolDamage = {
+  readonly path: string
+  readonly position: number
+  readonly lostBytes: number
+  readonly what: string
+  readonly isTail: boolean
+}
 
 /** `start`: the position to begin at; null for the first byte of the first file. */
-export function createSpoolReader({ folder, epoch, start }: { readonly folder: string; readonly epoch: number; readonly start: number | null }) {
+export function createSpoolReader({
+  folder,
+  epoch,
+  start,
+}: {
+  readonly folder: string
+  readonly epoch: number
+  readonly start: number | null
+}) {
   type OpenFile = { readonly file: SpoolFile; readonly descriptor: number }
   let open: OpenFile | null = null
   let position = start
@@ -44,7 +58,7 @@ export function createSpoolReader({ folder, epoch, start }: { readonly folder: s
       return position
     },
     /**
-     * What stands at `position`: up to 1 MiB, or one record if that is larger, and nothing beyond `limit`. Empty at the limit.
+     * What stands at `position`: up to 256 KiB, or one record if that is larger, and nothing beyond `limit`. Empty at the limit.
      * The last record may be cut. Valid until the next call; `advance` says how much of it was whole.
      * @throws BadRecord when the first record claims more than any has
      */

@@ -20,7 +20,7 @@ import { createGarbageCollection } from './garbage.ts'
 import { createDeferral } from './deferral.ts'
 import { openLedgerWriter } from './ledger-writer.ts'
 import type { FromSealer, SealingWork, ToSealer } from './messages.ts'
-import { createPersist } from './persist.ts'
+import { createPersist, isPassing } from './persist.ts'
 import { createSealer, type SealerEvents } from './sealer.ts'
 import { createSpoolReader } from './spool-reader.ts'
 
@@ -35,7 +35,8 @@ const port = parentPort
 const work = workerData as SealingWork
 const position = spoolPosition(work.position)
 const say = (message: FromSealer): void => port.postMessage(message)
-const log = (level: 'info' | 'warn' | 'error', text: string, fields: Record<string, string | number> = {}): void => say({ kind: 'log', level, text, fields })
+const log = (level: 'info' | 'warn' | 'error', text: string, fields: Record<string, string | number> = {}): void =>
+  say({ kind: 'log', level, text, fields })
 
 const garbage = createGarbageCollection()
 
@@ -48,8 +49,21 @@ const events: SealerEvents = {
   onStored: (segments) => say({ kind: 'stored', segments }),
   onDamage({ path: file, position: at, lostBytes, what, isTail }) {
     // A torn tail is what a SIGKILL in the middle of a write leaves: nothing of it had been forwarded.
-    if (isTail) log('info', 'the spool ended inside a record, which had not been forwarded', { file: path.basename(file), position: at, bytes: lostBytes })
+    if (isTail)
+      log('info', 'the spool ended inside a record, which had not been forwarded', {
+        file: path.basename(file),
+        position: at,
+        bytes: lostBytes,
+      })
     else log('error', `the spool is damaged: ${what}`, { file: path.basename(file), position: at, bytes: lostBytes })
+  },
+  onSetAside({ session, error, path: file }) {
+    log('error', `a session cannot be stored any more, and its records are set aside in the spool folder: ${error.message}`, {
+      session,
+      file: path.basename(file),
+      code: error.code,
+      remedy: error.remedy,
+    })
   },
 }
 
@@ -58,36 +72,53 @@ const persist = createPersist({
   onFailed(error, retryMilliseconds) {
     say({ kind: 'store-failed' })
     const fields = error instanceof KnownError ? { code: error.code, remedy: error.remedy } : {}
-    log('warn', `the store did not take a recording, which stays in the spool: ${messageOf(error)}`, { ...fields, retryMilliseconds })
+    log(isPassing(error) ? 'warn' : 'error', `the store did not take a recording, which stays in the spool: ${messageOf(error)}`, {
+      ...fields,
+      retryMilliseconds,
+    })
   },
 })
 
 lowerPriority()
 const key = await loadOrCreateRecorderKey(work.spoolFolder)
 const store = await openStore(work.storeUrl)
-const ledger = await persist(() => openLedgerWriter({
-  store,
-  key,
-  spoolFolder: work.spoolFolder,
-  onTailMissing: (kept, found) =>
-    log('error', 'the store lacks ledger entries that this recorder had stored: recordings may have been deleted; run steno verify --all', {
-      lastKept: kept.number,
-      lastFound: found?.number ?? 0,
+const ledger = await persist(
+  () =>
+    openLedgerWriter({
+      store,
+      key,
+      spoolFolder: work.spoolFolder,
+      onTailMissing: (kept, found) =>
+        log(
+          'error',
+          'the store lacks ledger entries that this recorder had stored: recordings may have been deleted; run steno verify --all',
+          {
+            lastKept: kept.number,
+            lastFound: found?.number ?? 0,
+          },
+        ),
+      onHeadDamaged: (kept, error) =>
+        log('error', `the last ledger entry in the store is damaged, and the ledger goes on behind it: ${error.message}`, {
+          lastKept: kept.number,
+        }),
+      ...(work.start.kind === 'woken' ? { lastTime: work.start.lastEntryTime } : {}),
     }),
-}))
-const common = { store, key, ledger, limits: work.limits, events, persist }
+  'known',
+)
+const common = { spoolFolder: work.spoolFolder, store, key, ledger, limits: work.limits, events, persist }
 
 if (work.start.kind === 'first') {
-  await persist(() => publishRecorder(store, key))
+  await persist(() => publishRecorder(store, key), 'known')
   await enter({ kind: 'recorder-started', steno: work.stenoVersion, spool: os.hostname() })
   await recover()
   say({ kind: 'recovered' })
 }
-say({ kind: await follow() })
+const ending = await follow()
+say(ending === 'idle' ? { kind: 'idle', lastEntryTime: ledger.lastTime } : { kind: ending })
 port.close()
 
 async function enter(event: LedgerEvent): Promise<void> {
-  await persist(() => ledger.enter([event]))
+  await persist(() => ledger.enter([event]), 'known')
 }
 
 /** Seals what killed processes left behind, oldest first. */
@@ -122,8 +153,9 @@ async function follow(): Promise<'stopped' | 'idle'> {
       await sleep(pollMilliseconds)
       continue
     }
-    while (await sealer.step(position.writtenBytes)) {
+    for (let at = reader.position; await sealer.step(position.writtenBytes); at = reader.position) {
       release()
+      garbage.sealed(reader.position - at)
       busyAt = readAt = Date.now()
     }
     release()
@@ -137,6 +169,7 @@ async function follow(): Promise<'stopped' | 'idle'> {
     if (Date.now() - ledger.lastTime >= heartbeatMilliseconds) await enter({ kind: 'heartbeat', openSessions: sealer.openSessions })
     if (!stop) await sleep(pollMilliseconds)
   }
+  sealer.closeAll() // What has no end by now gets none from its connection: its close record found no room.
   await sealer.flush()
   release()
   reader.close()
@@ -146,7 +179,6 @@ async function follow(): Promise<'stopped' | 'idle'> {
 
   function release(): void {
     const settled = sealer.settledPosition
-    garbage.sealed(settled - position.releasedBytes)
     position.releasedBytes = settled
     position.oldestTime = sealer.oldestTime
     reader.release(settled)

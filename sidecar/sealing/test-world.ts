@@ -11,13 +11,13 @@ import { createMemoryStore, type MemoryStore } from '../../session/memory-store.
 import { readRecords, readSessionManifest, sessionIds } from '../../session/read-session.ts'
 import { publishRecorder } from '../../session/recorder-key.ts'
 import { encodeRecord, recordType, type RecordType } from '../../session/records.ts'
-import type { Store } from '../../session/stores/store.ts'
+import { StoreUnavailable, type Store } from '../../session/stores/store.ts'
 import { payloadOf, queryFrame, testIdentity, testKey, testSessionId } from '../../session/test-recording.ts'
 import { verifyStore } from '../../session/verify.ts'
 import { createSharedSpoolPosition, spoolPosition } from '../spool/spool-position.ts'
 import { createSpoolWriter, defaultSpoolLimits, type SpoolWriter } from '../spool/spool-writer.ts'
 import { openLedgerWriter } from './ledger-writer.ts'
-import type { Persist } from './persist.ts'
+import { isPassing, type Persist } from './persist.ts'
 import { createSealer, type Sealer } from './sealer.ts'
 import { createSpoolReader, type SpoolDamage, type SpoolReader } from './spool-reader.ts'
 
@@ -38,6 +38,8 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
   const kept: MemoryStore = createMemoryStore()
   const damages: SpoolDamage[] = []
   const headsMissing: number[] = []
+  const headsDamaged: number[] = []
+  const setAside: { readonly session: string; readonly code: string; readonly path: string }[] = []
   let puts = 0
   let cue: { readonly at: number; readonly fault: Fault } | null = null
   let wasHit = false
@@ -48,7 +50,7 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
       if (++puts !== cue?.at) return kept.putIfAbsent(objectKey, bytes)
       wasHit = true
       if (cue.fault === 'put kept, reply lost' || cue.fault === 'killed after a put') await kept.putIfAbsent(objectKey, bytes)
-      throw cue.fault.startsWith('killed') ? new Killed('killed') : new Error('the store refuses on cue')
+      throw cue.fault.startsWith('killed') ? new Killed('killed') : new StoreUnavailable('the store refuses on cue', 'none')
     },
   }
   const persist: Persist = async (attempt) => {
@@ -56,11 +58,18 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
       try {
         return await attempt()
       } catch (error) {
-        if (error instanceof Killed || tries === persistMax) throw error
+        if (!isPassing(error) || tries === persistMax) throw error
       }
     }
   }
-  const openLedger = () => openLedgerWriter({ store, key, spoolFolder: folder, onTailMissing: (head) => headsMissing.push(head.number) })
+  const openLedger = () =>
+    openLedgerWriter({
+      store,
+      key,
+      spoolFolder: folder,
+      onTailMissing: (head) => headsMissing.push(head.number),
+      onHeadDamaged: (head) => headsDamaged.push(head.number),
+    })
 
   async function sealerOf(
     epoch: number,
@@ -70,6 +79,7 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
     const ledger = await persist(openLedger)
     const sealer = createSealer({
       reader,
+      spoolFolder: folder,
       epoch,
       store,
       key,
@@ -77,14 +87,18 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
       limits: { bytesMax: options.bytesMax, ageMilliseconds: Number.MAX_SAFE_INTEGER },
       resuming: options.recovered,
       recovered: options.recovered,
-      events: { onStored: () => undefined, onDamage: (damage) => damages.push(damage) },
+      events: {
+        onStored: () => undefined,
+        onDamage: (damage) => damages.push(damage),
+        onSetAside: ({ session, error, path }) => setAside.push({ session, code: error.code, path }),
+      },
       persist,
     })
     return { sealer, reader }
   }
 
   return {
-    ...{ folder, key, kept, store, damages, headsMissing, persist, openLedger, sealerOf },
+    ...{ folder, key, kept, store, damages, headsMissing, headsDamaged, setAside, persist, openLedger, sealerOf },
     /** The n-th put from now on meets the fault. */
     failAt(at: number, fault: Fault): void {
       puts = 0

@@ -1,0 +1,115 @@
+// Goal: the thread itself says that it lives, ends what has no end, and says what it cannot mend. Method: the real thread over a spool
+// and a store in a folder of the test's own.
+import assert from 'node:assert/strict'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import { readSessionManifest } from '../../session/read-session.ts'
+import { encodeRecord, recordType } from '../../session/records.ts'
+import { openStore } from '../../session/stores/open-store.ts'
+import { payloadOf, testIdentity, testSessionId } from '../../session/test-recording.ts'
+import { defaultSegmentLimits } from '../settings.ts'
+import { createSharedSpoolPosition, spoolPosition } from '../spool/spool-position.ts'
+import { createSpoolWriter, defaultSpoolLimits } from '../spool/spool-writer.ts'
+import type { FromSealer, SealingStart, SealingWork, ToSealer } from './messages.ts'
+
+const epoch = Date.UTC(2026, 10, 21)
+
+function createWorld(t: TestContext) {
+  const folder = mkdtempSync(join(tmpdir(), 'steno-sealing-thread-'))
+  const workers: Worker[] = []
+  t.after(async () => {
+    for (const worker of workers) await worker.terminate()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  const storeFolder = join(folder, 'store')
+  const storeUrl = pathToFileURL(storeFolder).href
+  const position = createSharedSpoolPosition()
+  return {
+    storeUrl,
+    /** A session that never ends. */
+    openSession(): void {
+      const writer = createSpoolWriter({
+        folder,
+        epoch,
+        position: spoolPosition(position),
+        limits: { ...defaultSpoolLimits, reserveBytes: 0 },
+        filePreamble: () => Buffer.alloc(0),
+      })
+      const payload = payloadOf(testIdentity(testSessionId(epoch, 1), epoch, 'a'.repeat(32)))
+      assert.equal(writer.append(encodeRecord({ type: recordType.sessionOpen, flags: 0, session: 1, time: epoch, payload })), null)
+      writer.close()
+    },
+    /** Starts the thread; `said` waits until it says something of this kind. */
+    start(start: SealingStart) {
+      const work: SealingWork = {
+        ...{ storeUrl, spoolFolder: folder, epoch, position, start },
+        limits: defaultSegmentLimits,
+        stenoVersion: 'test',
+      }
+      const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: work })
+      workers.push(worker)
+      const said: FromSealer[] = []
+      worker.on('message', (message: FromSealer) => void said.push(message))
+      return {
+        said,
+        async until(fits: (message: FromSealer) => boolean): Promise<void> {
+          while (!said.some(fits)) await sleep(10, undefined, { signal: t.signal })
+        },
+        async stop(): Promise<void> {
+          worker.postMessage({ kind: 'stop' } satisfies ToSealer)
+          await this.until(({ kind }) => kind === 'stopped')
+        },
+      }
+    },
+    entries(): string[] {
+      const root = join(storeFolder, 'ledger')
+      if (!existsSync(root)) return []
+      const names = readdirSync(root, { recursive: true, encoding: 'utf8' })
+      return names
+        .filter((name) => name.endsWith('.json'))
+        .map((name) => join(root, name))
+        .sort()
+    },
+    headFile: join(folder, 'ledger-head.json'),
+  }
+}
+
+test('a session whose end could not be written is closed when the process ends in good order', { timeout: 60_000 }, async (t) => {
+  const world = createWorld(t)
+  world.openSession()
+  await world.start({ kind: 'first' }).stop()
+  const manifest = await readSessionManifest(await openStore(world.storeUrl), testSessionId(epoch, 1))
+  assert.equal(manifest?.close.reason, 'killed')
+})
+
+test('a thread that is woken long after its last ledger entry says that the recorder lives', { timeout: 60_000 }, async (t) => {
+  const world = createWorld(t)
+  const woken = world.start({ kind: 'woken', position: 0, lastEntryTime: Date.now() - 240_000 })
+  while (world.entries().length === 0) await sleep(10, undefined, { signal: t.signal })
+  await woken.stop()
+  assert.match(readFileSync(world.entries()[0]!, 'utf8'), /"kind":"heartbeat","openSessions":0/)
+  const soon = world.start({ kind: 'woken', position: 0, lastEntryTime: Date.now() })
+  await soon.until(({ kind }) => kind === 'idle')
+  assert.equal(world.entries().length, 2, 'only the heartbeat and the stop of the one before')
+})
+
+test('a ledger that cannot be gone on with is an error in the log, tried again until it can', { timeout: 60_000 }, async (t) => {
+  const world = createWorld(t)
+  await world.start({ kind: 'first' }).stop()
+  const last = world.entries().at(-1)!
+  const bytes = readFileSync(last)
+  chmodSync(last, 0o640)
+  writeFileSync(last, 'damaged')
+  rmSync(world.headFile)
+  const thread = world.start({ kind: 'first' })
+  await thread.until((message) => message.kind === 'log' && message.level === 'error' && message.fields['code'] === 'LEDGER_HEAD_DAMAGED')
+  writeFileSync(last, bytes)
+  await thread.until(({ kind }) => kind === 'recovered')
+  await thread.stop()
+  assert.equal(world.entries().length, 4)
+})
