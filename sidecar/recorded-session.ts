@@ -236,9 +236,10 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   function end(why: SessionClose['reason'], error: { readonly code: string; readonly message: string; readonly hint: string }): void {
     turns.commit()
     if (stopped) return // The commit itself may have ended the session.
-    reason ??= why
+    reason ??= frontendScanner.terminated ? 'terminated' : why
     stopped = true
-    if (backendScanner.atBoundary && !agent.closed) {
+    // An agent that has said goodbye waits for no message.
+    if (!frontendScanner.terminated && backendScanner.atBoundary && !agent.closed) {
       const frame = encodeErrorResponse({ severity: 'FATAL', ...error })
       if (gap === null) turns.gather(backend, flagsOf('backend'), frame)
       else agent.forward(frame)

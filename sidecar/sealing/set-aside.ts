@@ -9,8 +9,6 @@ import { existsSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import path from 'node:path'
 
-type SetAside = ReturnType<typeof createSetAside>
-
 /** The file that holds what is set aside of `session`. */
 export function setAsidePath(folder: string, session: string): string {
   return path.join(folder, `set-aside-${session}.log`)
