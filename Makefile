@@ -5,13 +5,14 @@ SHELL := /bin/sh
 SYSTEM_PATH := $(PATH)
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 STENO_FUZZ_SECONDS ?= 600
+STENO_KILLS ?= 200
 TEST_CONCURRENCY ?= 2
 TEST_FILES ?= **/*.test.ts
 # A test that hangs is a failure. Longer than the longest that runs.
 TEST_MILLISECONDS_MAX ?= 300000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-smoke fuzz format clean
+.PHONY: help setup demo test check bench bench-smoke fuzz kills format clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do printf '%-20s %s\n' "$$target" "$$text"; done
@@ -49,6 +50,9 @@ bench-smoke: setup ## The benchmark in a minute: does it run, and is anything fa
 
 fuzz: setup ## Mutate conversations for STENO_FUZZ_SECONDS and see that no input crashes anything
 	STENO_FUZZ_SECONDS=$(STENO_FUZZ_SECONDS) node --test --test-reporter=spec '**/*{fuzz,mutat}*.test.ts'
+
+kills: setup ## Kill the proxy at STENO_KILLS random instants under load and see that nothing is lost
+	STENO_KILLS=$(STENO_KILLS) node --test --test-timeout=1800000 --test-reporter=spec e2e/nothing-lost/random-instants.test.ts
 
 clean: ## Remove what was built, fetched and measured, but not node_modules
 	rm -rf dist coverage .cache node_modules/.cache
