@@ -94,7 +94,9 @@ test('CPU during the load and after it are told apart and divided by what was do
     // Where the two meet depends on how soon this process is woken; what they are in all does not.
     assert.ok(during > 370 && after > 50, `during: ${during}, after: ${after}`)
     assert.ok(Math.abs(during + after - 800) < 60, `during: ${during}, after: ${after}`)
-    assert.ok(proxy.mainThreadMicroseconds <= proxy.cpuMicroseconds)
+    // The kernel counts process and thread apart, in ticks of 10 ms, and the two files are read one behind the other.
+    const threeTicks = 30
+    assert.ok(proxy.mainThreadMicroseconds <= during + threeTicks, `main thread: ${proxy.mainThreadMicroseconds}, during: ${during}`)
   } finally {
     await child.end()
   }
