@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
-import { createBackendScanner } from './backend-scanner.ts'
+import { BackendScanner } from './backend-scanner.ts'
 import { BadFrame, headerBytes } from './frame-header.ts'
 
 type Given = { readonly how: 'pass' | 'message'; readonly bytes: Buffer }
@@ -18,7 +18,7 @@ function frame(type: string, body: Buffer | string = '', claimed?: number): Buff
   return bytes
 }
 
-function walk(parts: readonly Buffer[], { holdsMessages = true, scanner = createBackendScanner({ heldBytesMax }) } = {}) {
+function walk(parts: readonly Buffer[], { holdsMessages = true, scanner = new BackendScanner({ heldBytesMax }) } = {}) {
   const given: Given[] = []
   const messages: Buffer[] = []
   let error: unknown = null
@@ -104,7 +104,7 @@ test('a held message stays whole when holding is turned off or on in the middle 
   const input = Buffer.concat([frame('D', 'row'), message, frame('Z', 'E')])
   for (let cut = 0; cut <= input.length; cut++) {
     for (const first of [true, false]) {
-      const scanner = createBackendScanner({ heldBytesMax })
+      const scanner = new BackendScanner({ heldBytesMax })
       const one = walk([input.subarray(0, cut)], { scanner, holdsMessages: first })
       const two = walk([input.subarray(cut)], { scanner, holdsMessages: !first })
       assert.deepEqual(Buffer.concat([one.output, two.output]), input, `cut at ${cut}`)
@@ -115,7 +115,7 @@ test('a held message stays whole when holding is turned off or on in the middle 
 })
 
 test('rows of any size are given on as they come', () => {
-  const scanner = createBackendScanner({ heldBytesMax })
+  const scanner = new BackendScanner({ heldBytesMax })
   walk([frame('D', '', 900_000_000)], { scanner })
   const piece = Buffer.alloc(64 * 1024, 'x')
   for (let round = 0; round < 100; round++) assert.deepEqual(walk([piece], { scanner }).output, piece)

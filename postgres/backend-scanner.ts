@@ -3,7 +3,7 @@
  *
  * Checks each header, keeps the transaction status of the last ReadyForQuery, and counts them. Knows nothing of statements.
  */
-import { frameLength, headerBytes } from './frame-header.ts'
+import { frameLength, headerBytes, part } from './frame-header.ts'
 
 const readyForQuery = 'Z'.charCodeAt(0)
 const errorResponse = 'E'.charCodeAt(0)
@@ -17,107 +17,110 @@ export type BackendSink = {
   message(frame: Buffer): void
 }
 
-export function createBackendScanner({ heldBytesMax }: { readonly heldBytesMax: number }) {
+export class BackendScanner {
+  readonly #heldBytesMax: number
   /** A header cut by the end of a read: up to four bytes that wait for the rest. */
-  const header = Buffer.alloc(headerBytes)
-  let headerHeld = 0
-  let type = 0
-  let remaining = 0
-  let held: Buffer | null = null
-  let heldBytes = 0
-  let transactionStatus = 'I'.charCodeAt(0)
-  let readyCount = 0
+  readonly #header = Buffer.alloc(headerBytes)
+  #headerHeld = 0
+  #type = 0
+  #remaining = 0
+  #held: Buffer | null = null
+  #heldBytes = 0
+  #transactionStatus = 'I'.charCodeAt(0)
+  #readyCount = 0
 
-  function endFrame(lastByte: number): void {
-    if (type === readyForQuery) {
-      transactionStatus = lastByte
-      readyCount++
+  constructor({ heldBytesMax }: { readonly heldBytesMax: number }) {
+    this.#heldBytesMax = heldBytesMax
+  }
+
+  #endFrame(lastByte: number): void {
+    if (this.#type === readyForQuery) {
+      this.#transactionStatus = lastByte
+      this.#readyCount++
     }
   }
 
-  return {
-    /** 'I', 'T' or 'E' as a character code, from the last ReadyForQuery. */
-    get transactionStatus(): number {
-      return transactionStatus
-    },
-    /** ReadyForQuery messages so far. */
-    get readyCount(): number {
-      return readyCount
-    },
-    /** True between two frames: the only places where a message of steno's own may stand. */
-    get atBoundary(): boolean {
-      return remaining === 0 && headerHeld === 0
-    },
+  /** 'I', 'T' or 'E' as a character code, from the last ReadyForQuery. */
+  get transactionStatus(): number {
+    return this.#transactionStatus
+  }
+  /** ReadyForQuery messages so far. */
+  get readyCount(): number {
+    return this.#readyCount
+  }
+  /** True between two frames: the only places where a message of steno's own may stand. */
+  get atBoundary(): boolean {
+    return this.#remaining === 0 && this.#headerHeld === 0
+  }
 
-    /** @throws BadFrame at a header that cannot be; what came before it has been given to `sink` */
-    push(bytes: Buffer, sink: BackendSink, holdsMessages: boolean): void {
-      let at = 0
-      let passFrom = 0
-      if (headerHeld > 0) {
-        const wanted = Math.min(headerBytes - headerHeld, bytes.length)
-        bytes.copy(header, headerHeld, 0, wanted)
-        headerHeld += wanted
-        if (headerHeld < headerBytes) return
-        headerHeld = 0 // Also when the next line throws: nothing of this header was given on, so both sides still stand between two frames.
-        const length = frameLength('backend', header, 0)
-        type = header[0]!
-        remaining = length - headerBytes
-        at = wanted
-        passFrom = wanted
-        if (holdsMessages && (type === errorResponse || type === noticeResponse) && length <= heldBytesMax) {
-          held = Buffer.allocUnsafe(length)
-          header.copy(held)
-          heldBytes = headerBytes
-        } else {
-          sink.pass(Buffer.from(header))
-          if (remaining === 0) endFrame(0)
-        }
+  /** @throws BadFrame at a header that cannot be; what came before it has been given to `sink` */
+  push(bytes: Buffer, sink: BackendSink, holdsMessages: boolean): void {
+    let at = 0
+    let passFrom = 0
+    if (this.#headerHeld > 0) {
+      const wanted = Math.min(headerBytes - this.#headerHeld, bytes.length)
+      bytes.copy(this.#header, this.#headerHeld, 0, wanted)
+      this.#headerHeld += wanted
+      if (this.#headerHeld < headerBytes) return
+      this.#headerHeld = 0 // Also when the next line throws: nothing of this header was given on, so both sides still stand between two frames.
+      const length = frameLength('backend', this.#header, 0)
+      this.#type = this.#header[0]!
+      this.#remaining = length - headerBytes
+      at = wanted
+      passFrom = wanted
+      if (holdsMessages && (this.#type === errorResponse || this.#type === noticeResponse) && length <= this.#heldBytesMax) {
+        this.#held = Buffer.allocUnsafe(length)
+        this.#header.copy(this.#held)
+        this.#heldBytes = headerBytes
+      } else {
+        sink.pass(Buffer.from(this.#header))
+        if (this.#remaining === 0) this.#endFrame(0)
       }
-      for (;;) {
-        if (held !== null) {
-          const count = Math.min(remaining, bytes.length - at)
-          bytes.copy(held, heldBytes, at, at + count)
-          heldBytes += count
-          remaining -= count
-          at += count
-          passFrom = at
-          if (remaining > 0) return
-          const whole = held
-          held = null
-          sink.message(whole)
-        } else if (remaining > 0) {
-          const count = Math.min(remaining, bytes.length - at)
-          remaining -= count
-          at += count
-          if (remaining > 0) break
-          endFrame(bytes[at - 1]!)
-        }
-        if (bytes.length - at < headerBytes) {
-          if (at > passFrom) sink.pass(bytes.subarray(passFrom, at))
-          headerHeld = bytes.copy(header, 0, at)
-          return
-        }
-        let length: number
-        try {
-          length = frameLength('backend', bytes, at)
-        } catch (error) {
-          if (at > passFrom) sink.pass(bytes.subarray(passFrom, at))
-          throw error
-        }
-        type = bytes[at]!
-        if (holdsMessages && (type === errorResponse || type === noticeResponse) && length <= heldBytesMax) {
-          if (at > passFrom) sink.pass(bytes.subarray(passFrom, at))
-          passFrom = at
-          held = Buffer.allocUnsafe(length)
-          heldBytes = 0
-          remaining = length
-        } else {
-          at += headerBytes
-          remaining = length - headerBytes
-          if (remaining === 0) endFrame(0)
-        }
+    }
+    for (;;) {
+      if (this.#held !== null) {
+        const count = Math.min(this.#remaining, bytes.length - at)
+        bytes.copy(this.#held, this.#heldBytes, at, at + count)
+        this.#heldBytes += count
+        this.#remaining -= count
+        at += count
+        passFrom = at
+        if (this.#remaining > 0) return
+        const whole = this.#held
+        this.#held = null
+        sink.message(whole)
+      } else if (this.#remaining > 0) {
+        const count = Math.min(this.#remaining, bytes.length - at)
+        this.#remaining -= count
+        at += count
+        if (this.#remaining > 0) break
+        this.#endFrame(bytes[at - 1]!)
       }
-      if (at > passFrom) sink.pass(bytes.subarray(passFrom, at))
-    },
+      if (bytes.length - at < headerBytes) {
+        if (at > passFrom) sink.pass(part(bytes, passFrom, at))
+        this.#headerHeld = bytes.copy(this.#header, 0, at)
+        return
+      }
+      let length: number
+      try {
+        length = frameLength('backend', bytes, at)
+      } catch (error) {
+        if (at > passFrom) sink.pass(part(bytes, passFrom, at))
+        throw error
+      }
+      this.#type = bytes[at]!
+      if (holdsMessages && (this.#type === errorResponse || this.#type === noticeResponse) && length <= this.#heldBytesMax) {
+        if (at > passFrom) sink.pass(part(bytes, passFrom, at))
+        passFrom = at
+        this.#held = Buffer.allocUnsafe(length)
+        this.#heldBytes = 0
+        this.#remaining = length
+      } else {
+        at += headerBytes
+        this.#remaining = length - headerBytes
+        if (this.#remaining === 0) this.#endFrame(0)
+      }
+    }
+    if (at > passFrom) sink.pass(part(bytes, passFrom, at))
   }
 }

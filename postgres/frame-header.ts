@@ -44,8 +44,9 @@ export class BadFrame extends KnownError {
  */
 export function frameLength(side: Side, bytes: Buffer, at: number): number {
   const type = bytes[at]!
+  const lengthsMax = side === 'backend' ? longest.backend : longest.frontend // By a computed key it would be looked up each time.
   const length = typeBytes + ((bytes[at + 1]! << 24) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 8) | bytes[at + 4]!)
-  if (length < headerBytes || length > longest[side][type]!) throw badFrame(side, type, length)
+  if (length < headerBytes || length > lengthsMax[type]!) throw badFrame(side, type, length)
   return length
 }
 
@@ -53,4 +54,9 @@ function badFrame(side: Side, type: number, length: number): BadFrame {
   const shown = type > 0x20 && type < 0x7f ? `'${String.fromCharCode(type)}'` : `0x${type.toString(16).padStart(2, '0')}`
   if (longest[side][type] === 0) return new BadFrame(`the ${side} sent a message of unknown type ${shown}`)
   return new BadFrame(`the ${side} sent a message of type ${shown} with the impossible length ${length - typeBytes}`)
+}
+
+/** The bytes from `from` to `to`, without an object of their own where that is all of them. */
+export function part(bytes: Buffer, from: number, to: number): Buffer {
+  return from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to)
 }

@@ -4,7 +4,7 @@ import test from 'node:test'
 import { inspect } from 'node:util'
 import fc from 'fast-check'
 import { BadFrame, headerBytes } from './frame-header.ts'
-import { createFrontendScanner } from './frontend-scanner.ts'
+import { FrontendScanner } from './frontend-scanner.ts'
 
 type Given = { readonly how: 'pass' | 'judged' | 'head' | 'piece'; readonly bytes: Buffer }
 
@@ -19,7 +19,7 @@ function frame(type: string, body: Buffer | string = '', claimed?: number): Buff
 }
 
 /** Pushes `parts` through one scanner. Everything is copied when it is given, as a consumer has to. */
-function walk(parts: readonly Buffer[], { judgesBind = (): boolean => false, scanner = createFrontendScanner({ heldBytesMax }) } = {}) {
+function walk(parts: readonly Buffer[], { judgesBind = (): boolean => false, scanner = new FrontendScanner({ heldBytesMax }) } = {}) {
   const given: Given[] = []
   const keep = (how: Given['how']) => (bytes: Buffer) => void given.push({ how, bytes: Buffer.from(bytes) })
   let error: unknown = null
@@ -130,7 +130,7 @@ test('a frame of exactly the cap is judged whole, one byte more is given in piec
 })
 
 test('a frame is held only up to the cap: an endless Query is given on as it comes', () => {
-  const scanner = createFrontendScanner({ heldBytesMax })
+  const scanner = new FrontendScanner({ heldBytesMax })
   walk([frame('Q', '', 100_000_000)], { scanner })
   const piece = Buffer.alloc(1_000, 'x')
   walk([piece], { scanner })
@@ -145,7 +145,7 @@ test('nothing of a judged frame is given on before it is whole', () => {
 
 test('whether Bind is judged is asked for each frame, so a Parse in the same read may turn it on', () => {
   let judges = false
-  const scanner = createFrontendScanner({ heldBytesMax })
+  const scanner = new FrontendScanner({ heldBytesMax })
   const judged: string[] = []
   const sink = {
     pass: () => undefined,

@@ -10,7 +10,7 @@ import { encodeMessage, encodeReadyForQuery } from '../postgres/startup-messages
 import { recordType } from '../session/records.ts'
 import { testIdentity, testSessionId } from '../session/test-recording.ts'
 import { createMeter } from './meter.ts'
-import { Peer } from './peer.ts'
+import { StreamPeer } from './stream-peer.ts'
 import { startRecordedSession, type RecordedSession } from './recorded-session.ts'
 import type { SpoolRefusal, SpoolWriter } from './spool/spool-writer.ts'
 import { createTurns } from './turn.ts'
@@ -71,7 +71,7 @@ async function createWorld(t: TestContext, recordWaitMilliseconds: number) {
     /** Makes the spool refuse, and lets somebody else's traffic meet that. */
     fill(): void {
       isFull = true
-      const nobody = new Peer(new PassThrough() as unknown as Socket)
+      const nobody = new StreamPeer(new PassThrough() as unknown as Socket)
       const channel = {
         session: 2,
         type: recordType.frontend,

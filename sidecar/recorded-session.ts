@@ -6,15 +6,14 @@
  */
 import type net from 'node:net'
 import { BadFrame } from '../postgres/frame-header.ts'
-import { createBackendScanner, type BackendSink } from '../postgres/backend-scanner.ts'
-import { createFrontendScanner, type FrontendSink } from '../postgres/frontend-scanner.ts'
+import { BackendScanner, type BackendSink } from '../postgres/backend-scanner.ts'
+import { FrontendScanner, type FrontendSink } from '../postgres/frontend-scanner.ts'
 import { createRedactor } from '../postgres/redaction/redactor.ts'
 import { encodeErrorResponse } from '../postgres/startup-messages.ts'
 import type { Gap, SessionClose, SessionIdentity } from '../session/identity.ts'
 import { encodeRecord, recordFlag, recordHeaderBytes, recordType } from '../session/records.ts'
 import type { Meter } from './meter.ts'
-import { adoptSocket } from './adopt-socket.ts'
-import { Peer } from './peer.ts'
+import { openPeer, type Peer } from './peer.ts'
 import { refuseUnrecorded } from './refuse-unrecorded.ts'
 import type { SpoolRefusal } from './spool/spool-writer.ts'
 import type { Channel, Turns } from './turn.ts'
@@ -56,9 +55,9 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   // Nothing that outlives this call may hold `options`: its greeting and leftovers would stay for as long as the session.
   const { identity, number, turns, meter, onClosed } = options
   const redactor = createRedactor({ heldBytesMax: statementBytesHeldMax })
-  const frontendScanner = createFrontendScanner({ heldBytesMax: statementBytesHeldMax })
-  const backendScanner = createBackendScanner({ heldBytesMax: statementBytesHeldMax })
-  const judgesBind = (): boolean => redactor.active
+  const frontendScanner = new FrontendScanner({ heldBytesMax: statementBytesHeldMax })
+  const backendScanner = new BackendScanner({ heldBytesMax: statementBytesHeldMax })
+  const judgesBind = (): boolean => redactor.isActive()
   let gap: OpenGap | null = null
   /** False while the record that opens the session could not be written. */
   let opened = true
@@ -72,10 +71,8 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   /** A side's first record behind a gap says that it starts on a frame boundary. */
   const resynchronise = { frontend: false, backend: false }
 
-  const agentSocket = adoptSocket(options.agent.socket, (bytes) => fromAgent(bytes))
-  const upstreamSocket = adoptSocket(options.upstream.socket, (bytes) => fromUpstream(bytes))
-  const agent = new Peer(agentSocket.socket)
-  const upstream = new Peer(upstreamSocket.socket)
+  const { peer: agent, leftover: agentLeftover } = openPeer(options.agent.socket, fromAgent)
+  const { peer: upstream, leftover: upstreamLeftover } = openPeer(options.upstream.socket, fromUpstream)
 
   const frontend: Channel = {
     session: number,
@@ -169,7 +166,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     if (stopped) return
     if (gap !== null) endGap()
     try {
-      backendScanner.push(bytes, backendSink, redactor.active)
+      backendScanner.push(bytes, backendSink, redactor.isActive())
     } catch (error) {
       if (!(error instanceof BadFrame)) throw error
       detail = error.message
@@ -258,7 +255,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     reason ??= frontendScanner.terminated ? 'terminated' : gone
     turns.afterGathered(() => {
       if (to === agent) finish(to)
-      else to.socket.end() // The database may still be answering; it closes when it is through.
+      else to.end() // The database may still be answering; it closes when it is through.
     })
   }
   function onPeerClosed(to: Peer, gone: SessionClose['reason']): void {
@@ -289,7 +286,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     [agent, upstream, 'client-gone'],
     [upstream, agent, 'upstream-gone'],
   ] as const) {
-    from.socket.on('drain', () => to.resume('backlog'))
+    from.onDrain = () => to.resume('backlog')
     from.socket.on('end', () => onEnd(to, gone))
     from.socket.on('close', () => onPeerClosed(to, gone))
     from.socket.on('error', (error) => {
@@ -331,11 +328,11 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   turns.commit()
   for (const peer of [agent, upstream]) {
     if (turns.isHeld) peer.pause('spool')
-    else peer.socket.resume()
+    peer.start()
   }
-  const upstreamFirst = Buffer.concat([options.upstream.leftover, upstreamSocket.leftover])
+  const upstreamFirst = Buffer.concat([options.upstream.leftover, upstreamLeftover])
   if (upstreamFirst.length > 0) fromUpstream(upstreamFirst)
-  const agentFirst = Buffer.concat([options.agent.leftover, agentSocket.leftover])
+  const agentFirst = Buffer.concat([options.agent.leftover, agentLeftover])
   if (agentFirst.length > 0) fromAgent(agentFirst)
 }
 
@@ -349,6 +346,6 @@ function finish(peer: Peer): void {
   socket.once('finish', () => {
     setTimeout(() => socket.destroy(), closeMilliseconds).unref()
   })
-  socket.end()
+  peer.end()
   peer.resume('backlog') // Not what is held for the spool: nothing bounds what would be gathered then.
 }

@@ -6,8 +6,9 @@ import { EventEmitter } from 'node:events'
 import type net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { decodeRecords, recordFlag, recordType, type RecordType, type SessionRecord } from '../session/records.ts'
-import { Peer } from './peer.ts'
+import type { Peer } from './peer.ts'
 import type { SpoolRefusal, SpoolWriter } from './spool/spool-writer.ts'
+import { StreamPeer } from './stream-peer.ts'
 import { createTurns, type Channel, type TurnOptions } from './turn.ts'
 
 const refusal: SpoolRefusal = { code: 'ENOSPC', message: 'no space left on device' }
@@ -54,8 +55,8 @@ function createWorld(t: TestContext, options: Partial<Pick<TurnOptions, 'onRecor
   const note = (what: string): void => void happened.push(what)
   const agentSocket = new TestSocket('agent', note)
   const databaseSocket = new TestSocket('database', note)
-  const agent = new Peer(agentSocket as unknown as net.Socket)
-  const database = new Peer(databaseSocket as unknown as net.Socket)
+  const agent = new StreamPeer(agentSocket as unknown as net.Socket)
+  const database = new StreamPeer(databaseSocket as unknown as net.Socket)
   const keep = (bytes: Buffer): null => {
     appended.push(Buffer.from(bytes))
     note(`spool gets ${bytes.length}`)

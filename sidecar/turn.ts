@@ -5,10 +5,11 @@
  * (or behind the operator's own `continue`). Bounded: a full buffer is committed at once; while the spool refuses, every
  * connection is paused and only what was already on its way can still arrive.
  */
+import { performance } from 'node:perf_hooks' // The global of that name is looked up anew each time.
 import { recordFlag, recordHeaderBytes, writeRecordHeader, type RecordType } from '../session/records.ts'
 import type { Peer } from './peer.ts'
 import type { SpoolRefusal, SpoolWriter } from './spool/spool-writer.ts'
-import { createTurnBuffers, turnBufferBytes, type TurnBuffer } from './turn-buffers.ts'
+import { createTurnBuffers, turnBufferBytes, viewOf, type TurnBuffer } from './turn-buffers.ts'
 
 /** Pieces that make up a record's payload are cut at this size, so that several fit one turn. */
 const pieceBytesMax = 64 * 1024
@@ -81,6 +82,7 @@ export function createTurns(options: TurnOptions) {
     const { channel, flags, at } = open
     open = null
     const payloadBytes = turn.length - at - recordHeaderBytes
+    if (at === 0) setByWall()
     writeRecordHeader(turn.buffer.bytes, at, { type: channel.type, flags, session: channel.session, time: now(), payloadBytes })
   }
 
@@ -95,14 +97,15 @@ export function createTurns(options: TurnOptions) {
   }
 
   function record(session: number, type: RecordType, flags: number, payload: Buffer): void {
-    payload.copy(turn.buffer.bytes, turn.length + recordHeaderBytes)
+    if (turn.length === 0) setByWall()
+    turn.buffer.bytes.set(payload, turn.length + recordHeaderBytes)
     turn.length = writeRecordHeader(turn.buffer.bytes, turn.length, { type, flags, session, time: now(), payloadBytes: payload.length })
   }
 
   function send(sent: Turn): void {
     for (const span of sent.spans) {
       const { to, from } = span.channel
-      const bytes = span.original ?? sent.buffer.bytes.subarray(span.start, span.end)
+      const bytes = span.original ?? viewOf(sent.buffer, span.start, span.end)
       if (!to.forward(bytes)) from.pause('backlog') // A peer that does not drain slows the one that fills it.
       if (span.original !== null) continue
       const mark = to.mark()
@@ -134,7 +137,7 @@ export function createTurns(options: TurnOptions) {
     const refusal = spool.append(candidate.buffer.bytes.subarray(0, candidate.length))
     if (refusal === null) {
       send(candidate)
-      for (const tell of candidate.told.splice(0)) tell()
+      if (candidate.told.length > 0) for (const tell of candidate.told.splice(0)) tell()
       return true
     }
     if (stall === null) stall = { waitedMilliseconds: 0, refusal }
@@ -202,12 +205,12 @@ export function createTurns(options: TurnOptions) {
     if (vital.length > 0) spool.appendFromReserve(vital) // When even the reserve fails, the next start closes these sessions.
     for (const { spans, buffer } of failed) {
       for (const { channel, start, end, original } of spans) {
-        const bytes = original ?? buffer.bytes.subarray(start, end)
+        const bytes = original ?? viewOf(buffer, start, end)
         if (options.onRecordFailure === 'continue') {
           channel.passedUnrecorded(bytes.length, refusal)
           if (!channel.to.forward(Buffer.from(bytes))) channel.from.pause('backlog')
         } else {
-          channel.refuse(bytes, refusal)
+          channel.refuse(Buffer.from(bytes), refusal)
         }
       }
     }
@@ -221,7 +224,7 @@ export function createTurns(options: TurnOptions) {
     /** Bytes to be recorded and then forwarded as they are. */
     gather(channel: Channel, flags: number, bytes: Buffer): void {
       if (open !== null && open.channel === channel && open.flags === flags && turn.length + bytes.length <= turnBufferBytes) {
-        bytes.copy(turn.buffer.bytes, turn.length)
+        turn.buffer.bytes.set(bytes, turn.length)
         turn.length += bytes.length
         turn.spans.at(-1)!.end = turn.length
         return
@@ -231,7 +234,7 @@ export function createTurns(options: TurnOptions) {
         room(piece.length)
         open = { channel, flags: at === 0 ? flags : flags & ~recordFlag.resynchronised, at: turn.length }
         const start = turn.length + recordHeaderBytes
-        piece.copy(turn.buffer.bytes, start)
+        turn.buffer.bytes.set(piece, start)
         turn.length = start + piece.length
         turn.spans.push({ channel, start, end: turn.length, original: null })
       }
@@ -304,14 +307,16 @@ export function createTurns(options: TurnOptions) {
 let origin = performance.timeOrigin
 const driftMillisecondsMax = 100
 
-/**
- * Milliseconds since the epoch with fractions. The monotonic clock alone knows nothing of a clock that was set, and stands still
- * while the machine sleeps: records of the next day would be dated the evening before, and the spool would pass for too old.
- */
+/** Milliseconds since the epoch with fractions. */
 function now(): number {
-  const wall = Date.now()
-  const time = origin + performance.now()
-  if (Math.abs(wall - time) <= driftMillisecondsMax) return time
-  origin += wall - time
-  return wall
+  return origin + performance.now()
+}
+
+/**
+ * Once a turn. The monotonic clock alone knows nothing of a clock that was set, and stands still while the machine sleeps: records
+ * of the next day would be dated the evening before, and the spool would pass for too old.
+ */
+function setByWall(): void {
+  const difference = Date.now() - now()
+  if (Math.abs(difference) > driftMillisecondsMax) origin += difference
 }

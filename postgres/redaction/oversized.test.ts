@@ -51,7 +51,7 @@ test('text without a trigger passes as the very same pieces', () => {
   const [head, piece] = [frame.subarray(0, 20_000), frame.subarray(20_000)]
   assert.equal(redactor.startOversized(head), head)
   assert.equal(redactor.continueOversized(piece), piece)
-  assert.equal(redactor.active, false)
+  assert.equal(redactor.isActive(), false)
 })
 
 test('a trigger far behind is found, and what follows is filled up to the end of the text', () => {

@@ -17,7 +17,7 @@ for (const sql of bearing) {
       assert.match(text, /\[redacted\]/)
     }
     assert.deepEqual([ofParse.name, ofParse.types], ['s', [23, 25]])
-    assert.ok(redactor.active)
+    assert.ok(redactor.isActive())
   })
 }
 for (const sql of ordinary) {
@@ -25,7 +25,7 @@ for (const sql of ordinary) {
     const redactor = createRedactor()
     for (const frame of [query(sql), parse('', sql, [1])]) assert.equal(redactor.frontend(frame), frame)
     assert.equal(redactSql(sql), sql)
-    assert.equal(redactor.active, false)
+    assert.equal(redactor.isActive(), false)
   })
 }
 

@@ -93,9 +93,7 @@ export function createRedactor({ heldBytesMax = 1024 * 1024 }: { readonly heldBy
 
   return {
     /** True once a statement was credential-bearing: from then on Bind, Close, ErrorResponse and NoticeResponse must be shown too. */
-    get active(): boolean {
-      return active
-    },
+    isActive: (): boolean => active,
     /** What to record for a whole frame: the very same Buffer when nothing in it is to be redacted, else a whole frame of its own. */
     frontend(frame: Buffer): Buffer {
       if (frame.length <= headerBytes) return frame

@@ -1,0 +1,237 @@
+/**
+ * A peer that reads and writes the handle below a socket, plain or TLS, past the stream machinery between the two.
+ *
+ * All handles read into one shared buffer, and a write that the kernel takes at once leaves nothing behind: no buffer, no object, no
+ * callback. The socket keeps what is rare: the end of the stream, errors, closing. What this relies on is not public; `handleOf`
+ * looks for it and gives null where something is missing (docs/decisions/private-handle.md).
+ */
+import type net from 'node:net'
+import tls from 'node:tls'
+import { getSystemErrorName } from 'node:util'
+import type { OnBytes, PauseReason, Peer } from './peer.ts'
+import { drained } from './stream-peer.ts'
+
+/** As large as one read of the kernel's socket buffer is worth; measured against 16 KiB and 256 KiB. */
+const readBytes = 64 * 1024
+const sharedReadBuffer = Buffer.allocUnsafeSlow(readBytes)
+/** Short reads are of few lengths: each gets one view of the buffer that is made once. */
+const viewBytesMax = 1024
+const readViews = new Array<Buffer | undefined>(viewBytesMax + 1).fill(undefined)
+
+function readView(bytes: number): Buffer {
+  if (bytes > viewBytesMax) return sharedReadBuffer.subarray(0, bytes)
+  return (readViews[bytes] ??= sharedReadBuffer.subarray(0, bytes))
+}
+
+/** What may be held for a peer that does not take it before `forward` says so: that of Node's own sockets. */
+const heldBytesMax = 64 * 1024
+
+/** A request to write, as the handle knows it: used up only by a write that goes on behind the call. */
+type WriteRequest = { oncomplete: (status: number, handle: unknown, message?: string) => void }
+type OnRead = (this: unknown, data?: ArrayBuffer) => unknown
+type Handle = {
+  reading: boolean
+  onread: OnRead
+  useUserBuffer(buffer: Uint8Array): void
+  readStart(): number
+  readStop(): number
+  /** 0, or the negated error of the system. */
+  writeBuffer(request: WriteRequest, bytes: Uint8Array): number
+  writev(request: WriteRequest, chunks: readonly Uint8Array[], areAllBuffers: true): number
+}
+
+type StreamBinding = {
+  readonly WriteWrap: new () => WriteRequest
+  /** What the last call of a handle left behind, at the two places that follow. */
+  readonly streamBaseState: Int32Array
+  readonly kReadBytesOrError: number
+  readonly kLastWriteWasAsync: number
+}
+
+const binding = findBinding()
+
+function findBinding(): StreamBinding | null {
+  try {
+    const found = (process as unknown as { binding(name: string): Partial<StreamBinding> }).binding('stream_wrap')
+    const isWhole =
+      typeof found.WriteWrap === 'function' &&
+      found.streamBaseState instanceof Int32Array &&
+      typeof found.kReadBytesOrError === 'number' &&
+      typeof found.kLastWriteWasAsync === 'number'
+    return isWhole ? (found as StreamBinding) : null
+  } catch {
+    return null // A Node that has closed this door.
+  }
+}
+
+/** The handle of a connected socket, or null where it lacks what `HandlePeer` calls. */
+export function handleOf(socket: net.Socket): Handle | null {
+  const handle = (socket as unknown as { _handle?: Partial<Handle> | null })._handle
+  if (binding === null || handle === null || handle === undefined) return null
+  const called = [handle.useUserBuffer, handle.readStart, handle.readStop, handle.writeBuffer, handle.writev, handle.onread]
+  return called.every((each) => typeof each === 'function') ? (handle as Handle) : null
+}
+
+export class HandlePeer implements Peer {
+  readonly socket: net.Socket
+  onDrain: () => void = () => undefined
+  readonly #handle: Handle
+  /** A TLS handle has enciphered or copied what it was given by the time that the call returns, but takes one write at a time. */
+  readonly #letsGoAtOnce: boolean
+  #request: WriteRequest
+  /** Handed to the handle and not completed. Held here, since nothing else keeps it from the garbage collector. */
+  #flying: Uint8Array | Uint8Array[] | null = null
+  #flyingBytes = 0
+  #queue: Uint8Array[] = []
+  #queuedBytes = 0
+  #handedBytes = 0
+  #needsDrain = false
+  #ending = false
+  #closed = false
+  #started = false
+  readonly #holds = new Set<PauseReason>()
+
+  static open(socket: net.Socket, handle: Handle, onBytes: OnBytes): { readonly peer: Peer; readonly leftover: Buffer } {
+    handle.readStop()
+    handle.reading = false // What the socket itself notes beside `readStop`.
+    const leftover = drained(socket)
+    handle.readStop() // Reading the socket empty may have started it again.
+    handle.reading = false
+    const { streamBaseState: state, kReadBytesOrError } = binding!
+    const onRareRead = handle.onread
+    handle.useUserBuffer(sharedReadBuffer)
+    handle.onread = (data) => {
+      const read = state[kReadBytesOrError]!
+      if (read <= 0) return onRareRead.call(handle, data) // The end of the stream, or an error.
+      onBytes(readView(read))
+      return undefined
+    }
+    return { peer: new HandlePeer(socket, handle), leftover }
+  }
+
+  private constructor(socket: net.Socket, handle: Handle) {
+    this.socket = socket
+    this.#handle = handle
+    this.#letsGoAtOnce = socket instanceof tls.TLSSocket
+    this.#request = this.#newRequest()
+    socket.once('close', () => {
+      this.#closed = true
+      this.#flying = null
+      this.#queue = []
+    })
+    if (socket.writableLength === 0) return
+    // What the start-up wrote is still on its way through the stream.
+    this.#flying = nothing
+    socket.write(nothing, () => this.#completed())
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  forward(bytes: Uint8Array): boolean {
+    if (this.#closed || this.#ending) return true
+    this.#handedBytes += bytes.length
+    if (this.#flying === null) {
+      this.#write(bytes, bytes.length)
+    } else {
+      this.#queue.push(bytes)
+      this.#queuedBytes += bytes.length
+    }
+    if (this.#flyingBytes + this.#queuedBytes < heldBytesMax) return true
+    this.#needsDrain = true
+    return false
+  }
+
+  mark(): number | null {
+    return this.#closed || this.#pinned() === 0 ? null : this.#handedBytes
+  }
+
+  hasLetGo(mark: number): boolean {
+    return this.#closed || this.#handedBytes - this.#pinned() >= mark
+  }
+
+  /** Bytes that lie in buffers of the caller. */
+  #pinned(): number {
+    return this.#letsGoAtOnce ? this.#queuedBytes : this.#flyingBytes + this.#queuedBytes
+  }
+
+  start(): void {
+    this.#started = true
+    this.#readUnlessHeld()
+  }
+
+  pause(reason: PauseReason): void {
+    this.#holds.add(reason)
+    if (this.#closed || !this.#handle.reading) return
+    this.#handle.reading = false
+    this.#handle.readStop()
+  }
+
+  resume(reason: PauseReason): void {
+    if (this.#holds.delete(reason)) this.#readUnlessHeld()
+  }
+
+  #readUnlessHeld(): void {
+    if (!this.#started || this.#holds.size > 0 || this.#closed || this.#handle.reading || this.socket.readableEnded) return
+    this.#handle.reading = true
+    const error = this.#handle.readStart()
+    if (error !== 0) this.socket.destroy(systemError('read', error))
+  }
+
+  end(): void {
+    if (this.#ending) return
+    this.#ending = true
+    if (this.#flying === null) this.socket.end()
+  }
+
+  #write(bytes: Uint8Array | Uint8Array[], length: number): void {
+    const error = Array.isArray(bytes) ? this.#handle.writev(this.#request, bytes, true) : this.#handle.writeBuffer(this.#request, bytes)
+    if (error !== 0) {
+      this.socket.destroy(systemError('write', error))
+      return
+    }
+    if (binding!.streamBaseState[binding!.kLastWriteWasAsync] === 0) return
+    this.#flying = bytes
+    this.#flyingBytes = length
+    this.#request = this.#newRequest()
+  }
+
+  #newRequest(): WriteRequest {
+    const request = new binding!.WriteWrap()
+    request.oncomplete = (status, _handle, message) => {
+      if (status < 0) this.socket.destroy(systemError('write', status, message))
+      else this.#completed()
+    }
+    return request
+  }
+
+  #completed(): void {
+    this.#flying = null
+    this.#flyingBytes = 0
+    if (this.#closed || this.socket.destroyed) return
+    if (this.#queue.length > 0) {
+      const [queue, length] = [this.#queue, this.#queuedBytes]
+      this.#queue = []
+      this.#queuedBytes = 0
+      this.#write(queue, length)
+    }
+    if (this.#flying !== null) return
+    if (this.#ending) this.socket.end()
+    if (!this.#needsDrain) return
+    this.#needsDrain = false
+    this.onDrain()
+  }
+}
+
+const nothing = Buffer.alloc(0)
+
+function systemError(call: 'read' | 'write', status: number, message?: string): Error {
+  let name = String(status)
+  try {
+    name = getSystemErrorName(status)
+  } catch {
+    // Not one of the system's: TLS has errors of its own, whose message says more.
+  }
+  return Object.assign(new Error(message ?? `${call} ${name}`), { code: name, errno: status, syscall: call })
+}
