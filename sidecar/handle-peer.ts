@@ -16,7 +16,7 @@ const readBytes = 64 * 1024
 const sharedReadBuffer = Buffer.allocUnsafeSlow(readBytes)
 /** Short reads are of few lengths: each gets one view of the buffer that is made once. */
 const viewBytesMax = 1024
-const readViews = new Array<Buffer | undefined>(viewBytesMax + 1).fill(undefined)
+const readViews: (Buffer | undefined)[] = Array.from({ length: viewBytesMax + 1 }, () => undefined)
 
 function readView(bytes: number): Buffer {
   if (bytes > viewBytesMax) return sharedReadBuffer.subarray(0, bytes)
@@ -26,7 +26,7 @@ function readView(bytes: number): Buffer {
 /** What may be held for a peer that does not take it before `forward` says so: that of Node's own sockets. */
 const heldBytesMax = 64 * 1024
 
-/** A request to write, as the handle knows it: used up only by a write that goes on behind the call. */
+/** A request to write, as the handle knows it: taken only while a write goes on behind the call. */
 type WriteRequest = { oncomplete: (status: number, handle: unknown, message?: string) => void }
 type OnRead = (this: unknown, data?: ArrayBuffer) => unknown
 type Handle = {
@@ -79,6 +79,8 @@ export class HandlePeer implements Peer {
   /** A TLS handle has enciphered or copied what it was given by the time that the call returns, but takes one write at a time. */
   readonly #letsGoAtOnce: boolean
   #request: WriteRequest
+  /** Takes turns with `#request`: one that has completed is free again only once its own callback has returned. */
+  #otherRequest: WriteRequest
   /** Handed to the handle and not completed. Held here, since nothing else keeps it from the garbage collector. */
   #flying: Uint8Array | Uint8Array[] | null = null
   #flyingBytes = 0
@@ -114,6 +116,7 @@ export class HandlePeer implements Peer {
     this.#handle = handle
     this.#letsGoAtOnce = socket instanceof tls.TLSSocket
     this.#request = this.#newRequest()
+    this.#otherRequest = this.#newRequest()
     socket.once('close', () => {
       this.#closed = true
       this.#flying = null
@@ -194,7 +197,9 @@ export class HandlePeer implements Peer {
     if (binding!.streamBaseState[binding!.kLastWriteWasAsync] === 0) return
     this.#flying = bytes
     this.#flyingBytes = length
-    this.#request = this.#newRequest()
+    const used = this.#request
+    this.#request = this.#otherRequest
+    this.#otherRequest = used
   }
 
   #newRequest(): WriteRequest {
