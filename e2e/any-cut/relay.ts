@@ -3,11 +3,9 @@
  *
  * Pieces of the server's bytes go out in writes of their own with a pause between, so that the reader gets them in reads of their own.
  */
-import { once } from 'node:events'
-import net, { type AddressInfo } from 'node:net'
+import net from 'node:net'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
-
-export type Relay = AsyncDisposable & { readonly host: string; readonly port: number }
+import { startTcpListener, type TcpListener } from '../support/tcp-listener.ts'
 
 /** Where to cut the server's bytes: `chunk` begins at `offset` of the connection's stream. Gives the pieces, which make up `chunk`. */
 export type Cutter = (chunk: Buffer, offset: number) => readonly Buffer[]
@@ -20,15 +18,10 @@ export type RelayOptions = {
   readonly tap?: (side: 'client' | 'server', bytes: Buffer) => void
 }
 
-export async function startRelay(options: RelayOptions): Promise<Relay> {
-  const sockets = new Set<net.Socket>()
-  const listener = net.createServer({ noDelay: true, allowHalfOpen: true }, (client) => {
+export async function startRelay(options: RelayOptions): Promise<TcpListener> {
+  return startTcpListener({ noDelay: true, allowHalfOpen: true }, (client, track) => {
     const server = net.connect({ ...options.target, noDelay: true, allowHalfOpen: true })
-    for (const socket of [client, server]) {
-      sockets.add(socket)
-      socket.on('error', () => undefined) // The other side learns of it by `close`.
-      socket.on('close', () => sockets.delete(socket))
-    }
+    track(server)
     client.on('data', (chunk: Buffer) => {
       options.tap?.('client', chunk)
       server.write(chunk)
@@ -42,29 +35,18 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       options.tap?.('server', chunk)
       const pieces = cut(chunk, offset)
       offset += chunk.length
-      last = writeBehind(last, client, pieces)
+      last = writeBehind(last, client, pieces, options)
     })
     server.on('end', () => void last.then(() => client.end()))
     server.on('close', () => void last.then(() => client.destroySoon()))
   })
-  async function writeBehind(before: Promise<void>, client: net.Socket, pieces: readonly Buffer[]): Promise<void> {
-    await before
-    for (const piece of pieces) {
-      client.write(piece)
-      const milliseconds = pieces.length === 1 ? 0 : (options.pauseMilliseconds?.() ?? 0)
-      await (milliseconds > 0 ? sleep(milliseconds) : turn())
-    }
-  }
-  listener.listen(0, '127.0.0.1')
-  await once(listener, 'listening')
-  const { address, port } = listener.address() as AddressInfo
-  return {
-    host: address,
-    port,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy()
-      listener.close()
-      await once(listener, 'close')
-    },
+}
+
+async function writeBehind(before: Promise<void>, client: net.Socket, pieces: readonly Buffer[], options: RelayOptions): Promise<void> {
+  await before
+  for (const piece of pieces) {
+    client.write(piece)
+    const milliseconds = pieces.length === 1 ? 0 : (options.pauseMilliseconds?.() ?? 0)
+    await (milliseconds > 0 ? sleep(milliseconds) : turn())
   }
 }

@@ -1,7 +1,6 @@
 /** A database that signs anybody in and then says what it is told to, whatever it is asked. */
-import { once } from 'node:events'
-import net, { type AddressInfo } from 'node:net'
 import { backend, int32 } from '../../postgres/messages/write-for-tests.ts'
+import { startTcpListener, type TcpListener } from '../support/tcp-listener.ts'
 
 export type Script = {
   /** Everything up to and with ReadyForQuery. */
@@ -32,15 +31,11 @@ export const authenticationRequests: readonly Buffer[] = [
   backend.notice('a word before'),
 ]
 
-export async function startFakeServer(script: () => Script): Promise<AsyncDisposable & { readonly host: string; readonly port: number }> {
-  const sockets = new Set<net.Socket>()
-  const listener = net.createServer((socket) => {
+export async function startFakeServer(script: () => Script): Promise<TcpListener> {
+  return startTcpListener({}, (socket) => {
     const { startUp, answer, closes } = script()
     let isStarted = false
     let isAnswered = false
-    sockets.add(socket)
-    socket.on('error', () => undefined) // The proxy may refuse what it is told in mid-sentence.
-    socket.on('close', () => sockets.delete(socket))
     socket.on('data', () => {
       if (!isStarted) {
         isStarted = true
@@ -52,16 +47,4 @@ export async function startFakeServer(script: () => Script): Promise<AsyncDispos
       }
     })
   })
-  listener.listen(0, '127.0.0.1')
-  await once(listener, 'listening')
-  const { address, port } = listener.address() as AddressInfo
-  return {
-    host: address,
-    port,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy()
-      listener.close()
-      await once(listener, 'close')
-    },
-  }
 }
