@@ -18,7 +18,10 @@ const conversationCount = Number(process.env['STENO_CONVERSATIONS'] ?? 150)
 const modes = ['custody', 'pass-through'] as const
 /** Even a conversation that is cut off has the session's parameters behind it. */
 const startUpFramesMin = 15
-/** PostgreSQL itself may die of what a conversation says; it then ends everybody's sessions, on both ways. */
+/**
+ * PostgreSQL itself may die of what a conversation says; it then ends everybody's sessions, on both ways. 18.4 does of BEGIN by the
+ * extended protocol, then as queries a ROLLBACK TO without its savepoint and any SELECT, then Execute of the unnamed portal.
+ */
 const crashesMax = 2
 const crashLoggedMilliseconds = 200
 type Mode = (typeof modes)[number]
