@@ -14,7 +14,12 @@ export class PasswordInArgument extends KnownError {
 const urlWithPassword = /:\/\/[^\s/?#@:]*:[^\s/?#@]+@/
 const keywordPassword = /(?:^|[\s?&=])(?:ssl)?password\s*=\s*[^\s&]/i
 
+/** Whether a connection string in `text` carries a password. */
+export function holdsPassword(text: string): boolean {
+  return urlWithPassword.test(text) || keywordPassword.test(text)
+}
+
 /** @throws PasswordInArgument; its message repeats nothing of the argument */
 export function refusePasswordInArguments(argv: readonly string[]): void {
-  if (argv.some((argument) => urlWithPassword.test(argument) || keywordPassword.test(argument))) throw new PasswordInArgument()
+  if (argv.some(holdsPassword)) throw new PasswordInArgument()
 }

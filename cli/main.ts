@@ -3,64 +3,143 @@
  *
  * Exit codes: 0 done, 1 the command found or met a failure, 2 used wrongly; `verify` has one more (see its help).
  */
-import { Command, CommanderError } from 'commander'
-import { KnownError } from '../base/errors.ts'
+import { Command, type OutputConfiguration } from 'commander'
+import { systemCodeOf } from '../base/errors.ts'
 import { stenoVersion } from '../base/version.ts'
 import { refusePasswordInArguments } from './arguments.ts'
+import { hasColour, palette, type ColourChoice } from './colour.ts'
+import { addCommonOptions, passDownCommonOptions, typedCommand } from './common-options.ts'
+import { exitCode, report } from './failure-report.ts'
 
-type CommandModule = { readonly command: () => Command }
-type Entry = { readonly name: string; readonly summary: string; readonly load: () => Promise<CommandModule> }
+/** What commands that speak of the others are given: all of them, loaded and with all their options. */
+export type WholeProgram = () => Promise<Command>
+type CommandModule = { readonly command: (wholeProgram: WholeProgram) => Command }
+type Entry = {
+  readonly name: string
+  readonly summary: string
+  readonly load: () => Promise<CommandModule>
+  /** Prints through `printPaged`, and so has `--no-pager`. */
+  readonly paged?: true
+}
 
 const entries: readonly Entry[] = [
+  { name: 'run', summary: 'run one command and record what it says to its databases', load: () => import('./run.ts') },
   { name: 'proxy', summary: 'stand between agents and a PostgreSQL database and record what is said', load: () => import('./proxy.ts') },
-  { name: 'sessions', summary: 'list the recorded sessions of a store', load: () => import('./sessions.ts') },
-  { name: 'show', summary: 'show a session, or one of its statements with parameters and rows', load: () => import('./show.ts') },
+  { name: 'sessions', summary: 'list the recorded sessions of a store', load: () => import('./sessions.ts'), paged: true },
+  {
+    name: 'show',
+    summary: 'show a session, or one of its statements with parameters and rows',
+    load: () => import('./show.ts'),
+    paged: true,
+  },
+  {
+    name: 'replay',
+    summary: 'play a session back, write it as SQL, or run it again and show what differs',
+    load: () => import('./replay.ts'),
+    paged: true,
+  },
+  { name: 'search', summary: 'find statements in all recorded sessions', load: () => import('./search.ts') },
+  { name: 'tail', summary: 'print statements as they are stored', load: () => import('./tail.ts') },
+  { name: 'export', summary: 'write statements as JSON lines, CSV, Parquet, OCSF events or SQL', load: () => import('./export.ts') },
+  { name: 'query', summary: 'ask all recordings in SQL, by DuckDB', load: () => import('./query.ts') },
   { name: 'verify', summary: 'prove offline that recordings are whole and unaltered', load: () => import('./verify.ts') },
+  { name: 'doctor', summary: 'check database, store, spool, clock and versions, each with a remedy', load: () => import('./doctor.ts') },
+  { name: 'completion', summary: 'print what makes bash, zsh or fish complete steno', load: () => import('./completion.ts') },
+  { name: 'man', summary: 'print the manual page', load: () => import('./man.ts') },
 ]
 
-const exitCode = { failed: 1, usage: 2 } as const
-
-export async function main(argv: readonly string[]): Promise<void> {
+async function main(argv: readonly string[]): Promise<void> {
+  const output = { asJson: isAsked(argv, '--json') }
   try {
-    const chosen = entries.find(({ name }) => name === argv.find((argument) => !argument.startsWith('-')))
+    const typed = typedCommand(argv)
+    const name = typed === 'help' ? argv[argv.indexOf('help') + 1] : typed
     refusePasswordInArguments(argv)
-    const program = new Command('steno')
-      .description('Takes down, word for word, what an AI agent says to a database and what it is told.')
-      .version(stenoVersion, '-V, --version')
-      .exitOverride()
-      .showHelpAfterError('(add --help for what can be given)')
-      .addHelpText('after', '\nTry `steno COMMAND --help`. Exit codes: 0 done, 1 failed, 2 used wrongly.')
-    for (const entry of entries) {
-      if (entry !== chosen) {
-        program.command(entry.name).summary(entry.summary).description(entry.summary)
-        continue
-      }
-      const { command } = await entry.load()
-      program.addCommand(command().summary(entry.summary).exitOverride().showHelpAfterError('(add --help for what can be given)'))
-    }
+    const program = await programWith((entry) => entry.name === name, output)
+    program.hook('preAction', async (_, command) => {
+      passDownCommonOptions(program, command)
+      await applyConfig(command)
+      output.asJson ||= command.opts<{ json?: boolean }>().json === true
+    })
     await program.parseAsync(argv, { from: 'user' })
   } catch (error) {
-    const code = report(error, argv.includes('--json'))
+    const code = report(error, output)
     // A command that gives failures a code of its own has set it.
     if (code !== exitCode.failed || process.exitCode === undefined) process.exitCode = code
   }
 }
 
-/** Tells a person, or a program that asked for JSON, what went wrong; gives the exit code. */
-function report(error: unknown, asJson: boolean): number {
-  // Commander has said it already; asking for help or the version also ends here.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCode.usage
-  if (error instanceof KnownError) {
-    const { code, message, remedy } = error
-    process.stderr.write(
-      asJson ? `${JSON.stringify({ error: { code, message, remedy } })}\n` : `steno: ${message}\n  ${remedy}\n  (${code})\n`,
+/** The program with the commands that `isWanted` loaded; of the others it knows the names. */
+async function programWith(isWanted: (entry: Entry) => boolean, output: { readonly asJson: boolean }): Promise<Command> {
+  const program = dressed(new Command('steno'), output)
+    .description('Takes down, word for word, what an AI agent says to a database and what it is told.')
+    .version(stenoVersion, '-V, --version')
+    // What stands behind a command's name is the command's, or that of the program it runs.
+    .enablePositionalOptions()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  steno doctor                # is everything there that a recording needs?
+  steno sessions --limit 5    # what was recorded
+  steno show last             # what the newest session said and was told
+  steno show --help           # what a command does, with examples
+
+Exit codes: 0 done, 1 failed, 2 used wrongly. \`steno COMMAND --help\` names those that a command has beside these.`,
     )
-    return exitCode.failed
+  addCommonOptions(program, { paged: false })
+  for (const entry of entries) {
+    if (!isWanted(entry)) {
+      program.addCommand(dressed(new Command(entry.name), output).summary(entry.summary).description(entry.summary))
+      continue
+    }
+    const { command } = await entry.load()
+    const loaded = dressed(command(wholeProgram), output).summary(entry.summary)
+    program.addCommand(addCommonOptions(loaded, { paged: entry.paged === true }))
   }
-  process.stderr.write(
-    `steno: this is a defect, please report it\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-  )
-  return exitCode.failed
+  return program
 }
+
+const wholeProgram: WholeProgram = () => programWith(() => true, { asJson: false })
+
+/** Usage errors come here instead of ending the process, and as JSON they are told by `report`. */
+function dressed(command: Command, output: { readonly asJson: boolean }): Command {
+  const color = (stream: NodeJS.WriteStream) => (): boolean => hasColour(typedColour(process.argv), stream, process.env)
+  const configuration: OutputConfiguration = {
+    writeErr: (text) => void (output.asJson || process.stderr.write(text)),
+    getOutHasColors: color(process.stdout),
+    getErrHasColors: color(process.stderr),
+  }
+  const { bold } = palette(true) // Commander takes the colours out again where there shall be none.
+  return command
+    .exitOverride()
+    .showHelpAfterError('(add --help for what can be given)')
+    .configureOutput(configuration)
+    .configureHelp({ styleTitle: bold })
+}
+
+async function applyConfig(command: Command): Promise<void> {
+  const { applyConfigFile, readConfigFile } = await import('./config-file.ts')
+  const file = readConfigFile(command.opts<{ config?: string }>().config, process.env)
+  if (file === null) return
+  await applyConfigFile(file, command, { environment: process.env, commandNames: entries.map(({ name }) => name), wholeProgram })
+}
+
+/** Whether the option stands among steno's own arguments, not among those of a program that it runs. */
+function isAsked(argv: readonly string[], option: string): boolean {
+  const end = argv.indexOf('--')
+  return argv.slice(0, end < 0 ? argv.length : end).includes(option)
+}
+
+/** Help is written before options are evaluated. */
+function typedColour(argv: readonly string[]): ColourChoice | undefined {
+  const typed =
+    argv.find((_, at) => argv[at - 1] === '--color') ?? argv.find((text) => text.startsWith('--color='))?.slice('--color='.length)
+  return typed === 'always' || typed === 'never' ? typed : undefined
+}
+
+// A reader that has seen enough (`| head`) is no failure. What lists ends then, by `printLines`; what judges goes on to its exit code.
+process.stdout.on('error', (error) => {
+  if (!['EPIPE', 'ERR_STREAM_DESTROYED'].includes(systemCodeOf(error) ?? '')) throw error
+})
 
 await main(process.argv.slice(2))

@@ -13,3 +13,9 @@ test('a limit of years for the start-up is not one of a millisecond, which is wh
   assert.equal(settings(['--startup-milliseconds-max', '999999999999']).startupMillisecondsMax, 2 ** 31 - 1)
   assert.equal(settings(['--startup-milliseconds-max', '300']).startupMillisecondsMax, 300)
 })
+
+test('the live view is on as JSON with 1,000 characters of SQL, unless told otherwise', () => {
+  assert.deepEqual(settings([]).liveView, { format: 'json', sqlCharacters: 1_000 })
+  assert.deepEqual(settings(['--log-format', 'pretty', '--live-sql-characters', '0']).liveView, { format: 'pretty', sqlCharacters: 0 })
+  assert.equal(settings(['--live', 'off']).liveView, null)
+})

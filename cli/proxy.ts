@@ -7,7 +7,14 @@ import { KnownError, messageOf } from '../base/errors.ts'
 import { createLog } from '../base/log.ts'
 import { Secret } from '../postgres/authentication/secret.ts'
 import { parseConnectionString, redactedText, type ConnectionSettings } from '../postgres/connection-string.ts'
-import { defaultSegmentLimits, defaultSpoolLimits, startProxy, type ProxySettings, type Stopped } from '../sidecar/main.ts'
+import {
+  defaultSegmentLimits,
+  defaultSpoolLimits,
+  startProxy,
+  traceSettingsFrom,
+  type ProxySettings,
+  type Stopped,
+} from '../sidecar/main.ts'
 import { stateFolder } from './state-folder.ts'
 import { storeOption } from './store-option.ts'
 
@@ -41,6 +48,10 @@ type Options = {
   readonly startupMillisecondsMax: number
   readonly drainMilliseconds: number
   readonly metricsListen?: { readonly host: string; readonly port: number }
+  readonly live: 'on' | 'off'
+  readonly liveSqlCharacters: number
+  readonly traceQueryText: 'sanitized' | 'none'
+  readonly logFormat: 'json' | 'pretty'
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
 }
 
@@ -83,6 +94,23 @@ export function command(): Command {
     .addOption(milliseconds('--startup-milliseconds-max <n>', 'how long a connection may take to begin its session', 60_000))
     .addOption(milliseconds('--drain-milliseconds <n>', 'how long a stopping proxy lets statements end', 5_000))
     .addOption(new Option('--metrics-listen <address>', 'serve /metrics, /healthz and /readyz here').argParser(address))
+    .addOption(
+      new Option('--live <state>', 'print a line on standard output for each statement that ended').choices(['on', 'off']).default('on'),
+    )
+    .addOption(count('--live-sql-characters <n>', 'so much SQL in each line; 0 for none', 1_000))
+    .addOption(
+      new Option('--log-format <format>', 'how those lines and the log on standard error read: for programs or for people')
+        .choices(['json', 'pretty'])
+        .default('json'),
+    )
+    .addOption(
+      new Option(
+        '--trace-query-text <what>',
+        'SQL in spans, when OTEL_EXPORTER_OTLP_ENDPOINT is set: without literals and comments, or none',
+      )
+        .choices(['sanitized', 'none'])
+        .default('sanitized'),
+    )
     .addOption(new Option('--log-level <level>').choices(['debug', 'info', 'warn', 'error', 'silent']).default('info'))
     .addHelpText(
       'after',
@@ -91,6 +119,7 @@ Examples:
   STENO_UPSTREAM='postgresql://shop:secret@db.internal/shop?sslmode=verify-full' steno proxy --store file:///var/lib/steno
   steno proxy --upstream-file /run/secrets/upstream --listen 127.0.0.1:6432 --agent-token-file /run/secrets/agent-token
   steno proxy --upstream 'host=db.internal sslmode=require'      # pass-through: agents bring their own credential
+  steno proxy --upstream-file upstream --log-format pretty       # watch it in a terminal
 
 The proxy ends on SIGTERM or SIGINT: sessions may finish their statement, and everything is stored. A second signal does not wait.
 Exit code 0: everything is stored; 1: it did not start, or the spool still holds recordings, which the next start stores.`,
@@ -99,9 +128,10 @@ Exit code 0: everything is stored; 1: it did not start, or the spool still holds
 }
 
 async function run(settings: ProxySettings, options: Options): Promise<void> {
-  const log = createLog({ level: options.logLevel })
+  const log = createLog({ level: options.logLevel, format: options.logFormat })
   for (const { parameter, reason } of settings.upstream.withoutEffect)
     log.warn({ parameter }, `the connection parameter has no effect: ${reason}`)
+  for (const warning of traceSettingsFrom(process.env, { queryText: options.traceQueryText }).warnings) log.warn(warning)
   const proxy = await startProxy(settings, log)
   // Before anybody is told that it listens: who reads that may send a signal at once.
   const stopped = new Promise<Stopped>((resolve) => {
@@ -121,6 +151,7 @@ async function run(settings: ProxySettings, options: Options): Promise<void> {
       store: settings.storeUrl,
       spool: settings.spoolFolder,
       recorder: proxy.recorder,
+      traces: settings.traces?.endpoint,
     },
     'listening',
   )
@@ -157,6 +188,8 @@ export function settingsFrom(options: Options, environment: NodeJS.ProcessEnv): 
     startupMillisecondsMax: Math.min(options.startupMillisecondsMax, timerMillisecondsMax),
     drainMilliseconds: options.drainMilliseconds,
     metricsListen: options.metricsListen ?? null,
+    liveView: options.live === 'off' ? null : { format: options.logFormat, sqlCharacters: options.liveSqlCharacters },
+    traces: traceSettingsFrom(environment, { queryText: options.traceQueryText }).settings,
   }
 }
 

@@ -39,7 +39,14 @@ type Ran = { readonly code: number | null; readonly out: string; readonly err: s
 
 function steno(...given: string[]): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const environment = { ...process.env, STENO_STORE: `file://${folder}/store`, XDG_STATE_HOME: folder, TZ: 'UTC' }
+    const environment = {
+      ...process.env,
+      FORCE_COLOR: '',
+      STENO_CONFIG: '',
+      STENO_STORE: `file://${folder}/store`,
+      XDG_STATE_HOME: folder,
+      TZ: 'UTC',
+    }
     // Beside this file, so that `commander` resolves.
     const child = spawn(process.execPath, ['--input-type=module', '--eval', runner, '--', ...given], {
       env: environment,

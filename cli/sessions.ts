@@ -1,17 +1,25 @@
-/** `steno sessions`: one line per recorded session, the newest first. Prints as it reads, so a store of any size is listed at once. */
-import { Command, InvalidArgumentError } from 'commander'
+/**
+ * `steno sessions`: one line per recorded session, the newest first. Prints as it reads, so a store of any size is listed at once.
+ *
+ * Filters that ask for statements list the sessions that have such a statement, and read the indexes for it; the others read manifests only.
+ */
+import { Command } from 'commander'
 import { listSessions, type SessionSummary } from '../session/read-session.ts'
+import type { Store } from '../session/stores/store.ts'
+import { printPaged } from './pager.ts'
+import { addFilterOptions, filterHelp, type FilterOptions } from './search/filters.ts'
+import { createProgress } from './search/progress.ts'
+import { emptyCounts } from './search/scan.ts'
+import { reportCutShort, reportDamage } from './search/reports.ts'
+import { safeJson } from './search/statement-document.ts'
+import { filterSessions } from './search/wanted-sessions.ts'
+import { wholeNumber } from './search/whole-number.ts'
 import { openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
 import { displayWidth, printableLine, shorten } from './text.ts'
 import { shownDuration } from './times.ts'
 
-type Options = StoreOptions & {
-  readonly json?: true
-  readonly limit: number
-  readonly since?: number
-  readonly until?: number
-  readonly utc?: true
-}
+type Options = FilterOptions &
+  StoreOptions & { readonly json?: true; readonly limit: number; readonly utc?: true; readonly progress?: true }
 
 /** Column titles and widths in cells; the last is as wide as it likes. */
 const columns = [
@@ -26,37 +34,56 @@ const columns = [
 ] as const
 
 export function command(): Command {
-  return new Command('sessions')
-    .description('list the recorded sessions, newest first')
+  const own = new Command('sessions').description('list the recorded sessions, newest first')
+  return addFilterOptions(own, 'session')
     .addOption(storeOption())
     .option('--json', 'one JSON object per session')
     .option('--limit <count>', 'show at most so many', wholeNumber, 100)
-    .option('--since <time>', 'only those that opened at or after this time, as 2026-11-21 or 2026-11-21T09:00:00Z', instant)
-    .option('--until <time>', 'only those that opened before this time', instant)
     .option('--utc', 'show times in UTC instead of local time')
+    .option('--progress', 'say on standard error how far it is, also where that is no terminal')
+    .addHelpText(
+      'after',
+      `${filterHelp}
+Filters that speak of SQL, outcome, duration, fingerprint or trace list the sessions that have such a statement.
+A damaged session is always listed: nobody can say that it does not fit.
+
+Examples:
+  steno sessions --since 1d --user shop
+  steno sessions --failed --table orders
+  steno sessions --json --limit 1000 | jq -r .session
+
+Exit codes: 0 done, also when there is none; 1 the store could not be read; 2 used wrongly.`,
+    )
     .action(run)
 }
 
 async function run(options: Options): Promise<void> {
-  const store = await openStoreFromOptions(options)
-  const span = {
-    ...(options.since === undefined ? {} : { since: options.since }),
-    ...(options.until === undefined ? {} : { until: options.until }),
-  }
+  await printPaged(sessionLines(await openStoreFromOptions(options), options), options)
+}
+
+async function* sessionLines(store: Store, options: Options): AsyncGenerator<string> {
+  const { since, until, json, limit, utc } = options
+  const span = { ...(since === undefined ? {} : { since }), ...(until === undefined ? {} : { until }) }
+  const progress = createProgress(options.progress === true)
+  const counts = emptyCounts()
+  const watch = { counts, onProgress: progress.show, onDamage: (session: string, error: Error) => reportDamage(progress, session, error) }
   let shown = 0
   let more = false
-  for await (const session of listSessions(store, span)) {
-    if (shown >= options.limit) {
+  for await (const session of filterSessions(store, listSessions(store, span), options, watch)) {
+    progress.clear()
+    if (shown >= limit) {
       more = true
       break
     }
-    if (shown === 0 && options.json !== true) print(line(columns.map(([title]) => title)))
+    if (shown === 0 && json !== true) yield line(columns.map(([title]) => title))
     shown += 1
-    print(options.json === true ? JSON.stringify(session) : line(cellsOf(session, options.utc === true)))
+    yield json === true ? safeJson(session) : line(cellsOf(session, utc === true))
   }
-  if (options.json === true) return
-  if (shown === 0) print(`no sessions in ${store.url}`)
-  if (more) print(`only the newest ${shown} are shown; --limit shows more`)
+  progress.clear()
+  reportCutShort(counts)
+  if (json === true) return
+  if (shown === 0) yield `no sessions ${counts.sessions === 0 ? '' : 'that fit '}in ${store.url}`
+  if (more) yield `only the newest ${shown} are shown; --limit shows more`
 }
 
 /** The table row of a session, before it is cut to the columns' widths. */
@@ -88,20 +115,4 @@ function line(cells: readonly string[]): string {
 function clockTime(milliseconds: number, utc: boolean): string {
   const offset = utc ? 0 : new Date(milliseconds).getTimezoneOffset() * 60_000
   return new Date(milliseconds - offset).toISOString().slice(0, 19).replace('T', ' ')
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number from 1.')
-  return value
-}
-
-function instant(text: string): number {
-  const value = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
-  if (Number.isNaN(value)) throw new InvalidArgumentError('It must be a date, or a date and time, as 2026-11-21T09:00:00Z.')
-  return value
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`)
 }

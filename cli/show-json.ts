@@ -18,11 +18,17 @@ export type ShowDocument =
   | { readonly type: 'end'; readonly rows: number; readonly rowsShown: number; readonly brokenBy: string | null }
 
 export const showHelp = `
+Examples:
+  steno show last                              # the newest session: who, where, and its statements
+  steno show 0199b1c4                          # the beginning of an id is enough
+  steno show last --statement 5                # one statement with its parameters, rows and errors
+  steno show last --json | jq -r 'select(.error) | .sql'
+
 With --json each line is one JSON object. Without --statement: {"type":"session", identity, close, gaps}, then one
 {"type":"statement", …} for each. With --statement: {"type":"statement", …}, then {"type":"row", values} (values as psql
 shows them) or {"type":"copy", direction, data} (base64), then {"type":"end", rows, rowsShown, brokenBy}.
 
-Exit codes: 0; 1 when there is no such session or statement, or its recording is damaged; 2 for wrong usage.`
+Exit codes: 0 done; 1 there is no such session or statement, or its recording is damaged; 2 used wrongly.`
 
 export function jsonLine(document: ShowDocument): string {
   return JSON.stringify(document).replace(

@@ -3,6 +3,7 @@
  */
 import type { StatementSummary } from '../postgres/statement.ts'
 import type { Gap, SessionClose, SessionIdentity } from '../session/identity.ts'
+import { palette, type Palette } from './colour.ts'
 import { counted, printableLine, shorten } from './text.ts'
 import { shownDuration, shownOffset, shownTime } from './times.ts'
 
@@ -80,19 +81,21 @@ export const statementHead = [
 ].join('')
 
 /** The statement's line, and for a failed one its message below; none is wider than `width` cells. */
-export function statementLines(statement: StatementSummary, opened: number, width: number): string[] {
-  const { number, started, finished, rows, error } = statement
-  const head = [
+export function statementLines(statement: StatementSummary, opened: number, width: number, colours: Palette = palette(false)): string[] {
+  const { number, started, finished, rows, error, outcome } = statement
+  const result = shorten(printableLine(resultText(statement)), cells.result - 1).padEnd(cells.result)
+  const before = [
     String(number).padStart(cells.number),
     shownOffset(started - opened).padStart(cells.offset),
     shownDuration(Math.max(0, finished - started)).padStart(cells.duration),
     '  ',
-    shorten(printableLine(resultText(statement)), cells.result - 1).padEnd(cells.result),
-    String(rows).padStart(cells.rows),
-    '  ',
   ].join('')
-  const lines = [head + shorten(firstLine(statement), Math.max(10, width - head.length))]
-  if (error !== null) lines.push(shorten(`${' '.repeat(cells.number)}  ${printableLine(`${error.severity}: ${error.message}`)}`, width))
+  const behind = `${String(rows).padStart(cells.rows)}  `
+  const headCells = before.length + result.length + behind.length
+  const head = before + (outcome === 'failed' ? colours.red(result) : result) + behind
+  const lines = [head + shorten(firstLine(statement), Math.max(10, width - headCells))]
+  if (error !== null)
+    lines.push(colours.red(shorten(`${' '.repeat(cells.number)}  ${printableLine(`${error.severity}: ${error.message}`)}`, width)))
   return lines
 }
 

@@ -16,10 +16,11 @@ import { findSession, readIdentity, readRecords, readSessionManifest, readStatem
 import { recordType } from '../session/records.ts'
 import { parseJson } from '../session/shape.ts'
 import type { Store } from '../session/stores/store.ts'
+import { paletteFor, type ColourOptions, type Palette } from './colour.ts'
 import { createCopyView } from './copy-view.ts'
 import { errorLines } from './error-report.ts'
 import { createGrid, type GridColumn } from './grid.ts'
-import { printLines } from './print-lines.ts'
+import { printPaged, type PagerOptions } from './pager.ts'
 import { replayStatement, type Replayed } from './replay-statement.ts'
 import { jsonLine, showHelp } from './show-json.ts'
 import { sessionLines, statementHead, statementLines, type Ending } from './show-session.ts'
@@ -36,7 +37,12 @@ export class StatementNotFound extends KnownError {
   readonly safeToRetry = true
 }
 
-export type ShowOptions = { readonly statement?: number; readonly rowsMax?: number; readonly null: string; readonly json?: true }
+export type ShowOptions = ColourOptions & {
+  readonly statement?: number
+  readonly rowsMax?: number
+  readonly null: string
+  readonly json?: true
+}
 
 export function command(): Command {
   return new Command('show')
@@ -48,8 +54,8 @@ export function command(): Command {
     .option('--json', 'print JSON, one object per line')
     .addOption(storeOption())
     .addHelpText('after', showHelp)
-    .action(async (wanted: string, options: ShowOptions & StoreOptions) => {
-      await printLines(show(await openStoreFromOptions(options), wanted, options))
+    .action(async (wanted: string, options: ShowOptions & StoreOptions & PagerOptions) => {
+      await printPaged(show(await openStoreFromOptions(options), wanted, options), options)
     })
 }
 
@@ -68,15 +74,17 @@ function wholeNumber(text: string): number {
   return Number(text)
 }
 
-async function* showSession(store: Store, session: string, { json }: ShowOptions): AsyncGenerator<string> {
+async function* showSession(store: Store, session: string, options: ShowOptions): AsyncGenerator<string> {
+  const { json } = options
+  const colours = paletteFor(options)
   const identity = await readIdentity(store, session)
   const ending = await readEnding(store, session)
   if (json === true) yield jsonLine({ type: 'session', identity, ...ending })
-  else yield* [...sessionLines(identity, ending), '', statementHead]
+  else yield* [...sessionLines(identity, ending), '', colours.bold(statementHead)]
   const width = process.stdout.columns ?? widthDefault
   for await (const statement of readStatements(store, session, checkStatementLine)) {
     if (json === true) yield jsonLine({ type: 'statement', ...statement })
-    else yield* statementLines(statement, identity.opened, width)
+    else yield* statementLines(statement, identity.opened, width, colours)
   }
 }
 
@@ -134,20 +142,21 @@ async function* statementText(
   })
   const replayed = await finish(replay)
   const { statement, settings, brokenBy } = replayed
+  const colours = paletteFor(options)
   yield* [...statementHeadLines(statement, identity.session, identity.opened), '', ...sqlLines(statement), '']
   const parameters = parameterLines(statement.parameters, settings, options.null)
   if (parameters.length > 0) yield* [...parameters, '']
-  yield* messageLines(replayed)
+  yield* messageLines(replayed, colours)
   for (const copy of [copies.in, copies.out]) if (copy !== undefined) yield* copy.lines()
   if (grid !== null) yield* grid.lines()
   if (brokenBy !== null) yield `(what follows in the recording cannot be read: ${brokenBy})`
 }
 
-function* messageLines({ statement, queryText }: Replayed): Generator<string> {
+function* messageLines({ statement, queryText }: Replayed, colours: Palette): Generator<string> {
   // Replacing literals moved what a position points to.
   const text = statement.redacted === true ? null : queryText
   for (const notice of statement.notices) yield* errorLines(notice, text, { context: false })
-  if (statement.error !== null) yield* errorLines(statement.error, text, { context: true })
+  if (statement.error !== null) yield* errorLines(statement.error, text, { context: true }).map(colours.red)
 }
 
 /** A client need not ask what the columns are; such values are shown as text if they are, else in hexadecimal. */

@@ -68,6 +68,7 @@ const summary: Check<StatementSummary> = object<StatementSummary>({
   finished: time,
   place: object<StatementSummary['place']>({ first: natural, last: natural }),
   fingerprint: text,
+  trace: optional(object<NonNullable<StatementSummary['trace']>>({ traceId: text, parentSpanId: text, sampled: flag })),
   decision: object<StatementSummary['decision']>({ kind: oneOf('allow'), rule: text }),
 })
 

@@ -1,31 +1,10 @@
 /**
- * Text from a database or a client, made safe and measured for a terminal.
+ * Text measured for a terminal; what makes it safe to print is `base/printable.ts`.
  *
- * Control characters and bidirectional overrides are shown as escapes, the way psql shows controls (`\x1B`, `\u0085`), so that nothing a
- * recording holds can move the cursor, recolour, retitle or reorder what is read. Widths follow Unicode 14 and later as psql 16 and
- * later count them: wide East Asian characters and emoji take two cells, combining and format characters none; sequences that a
- * terminal joins into one emoji are counted by their parts.
+ * Widths follow Unicode 14 and later as psql 16 and later count them: wide East Asian characters and emoji take two cells, combining and
+ * format characters none; sequences that a terminal joins into one emoji are counted by their parts.
  */
-
-/** Controls but tab and newline, what reorders text, and halves of characters. */
-const unsafe = /[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\p{Surrogate}/gu
-
-/** Safe to print; line breaks and tabs stay. */
-export function printable(text: string): string {
-  return text.replace(unsafe, escaped)
-}
-
-/** Safe to print on one line: line breaks and tabs are escaped as well. */
-export function printableLine(text: string): string {
-  return printable(text).replace(/[\t\n]/g, (character) => (character === '\n' ? '\\n' : '\\t'))
-}
-
-function escaped(character: string): string {
-  if (character === '\r') return '\\r'
-  const code = character.codePointAt(0)!
-  const digits = code.toString(16).toUpperCase()
-  return code < 0x80 ? `\\x${digits.padStart(2, '0')}` : `\\u${digits.padStart(4, '0')}`
-}
+export { printable, printableLine } from '../base/printable.ts'
 
 const zeroWidth = /[\p{Mn}\p{Me}\p{Cf}]/u
 const emoji = /\p{Emoji_Presentation}/u

@@ -11,6 +11,7 @@ import { findSession, SessionNotFound } from '../session/read-session.ts'
 import { isSessionId } from '../session/session-id.ts'
 import type { Store } from '../session/stores/store.ts'
 import { verifyStore, type Finding, type Trust, type VerifyCounts } from '../session/verify.ts'
+import { paletteFor, type ColourOptions } from './colour.ts'
 import { defaultSpoolFolder, defaultStoreUrl, openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
 import { printableLine } from './text.ts'
 
@@ -20,12 +21,13 @@ const progressMilliseconds = 200
 /** Of findings of one code, so many are printed in full; a store of another key would fill the screen. `--json` gives all. */
 const printedPerCodeMax = 100
 
-type Options = StoreOptions & {
-  readonly all?: true
-  readonly json?: true
-  readonly trustRecorder: readonly string[]
-  readonly spool?: string
-}
+type Options = StoreOptions &
+  ColourOptions & {
+    readonly all?: true
+    readonly json?: true
+    readonly trustRecorder: readonly string[]
+    readonly spool?: string
+  }
 
 /** There is nothing in the store that could be verified. */
 export class NothingToVerify extends KnownError {
@@ -55,7 +57,13 @@ export function command(): Command {
     .option('--json', 'one JSON object per finding, and one with the totals')
     .addHelpText(
       'after',
-      '\nExit codes: 0 sound, 1 something is wrong, 2 used wrongly, 3 the store cannot be read or holds nothing to verify.',
+      `
+Examples:
+  steno verify last                                     # the newest session
+  steno verify --all --spool /var/lib/steno/spool       # everything, against what the recorder itself remembers
+  steno verify --all --json | jq -r 'select(.severity == "error") | .code'
+
+Exit codes: 0 sound, 1 something is wrong, 2 used wrongly, 3 the store cannot be read or holds nothing to verify.`,
     )
     .action((id: string | undefined, options: Options) => run(own, id, options))
   return own
@@ -67,7 +75,7 @@ async function run(own: Command, id: string | undefined, options: Options): Prom
   process.exitCode = exitCodes.unreadable
   const store = await openStoreFromOptions(options)
   const trust = await trustFrom(options)
-  const report = createReport(options.json === true)
+  const report = createReport(options)
   if (id === undefined) {
     if (!(await holdsAnything(store)) && (trust.heads ?? []).length === 0) throw new NothingToVerify(`there is nothing in ${store.url}`)
     for await (const found of verifyStore(store, { trust, onProgress: report.progress })) report.take(found)
@@ -110,7 +118,9 @@ async function trustFrom({ store, trustRecorder, spool }: Options): Promise<Trus
 type Report = ReturnType<typeof createReport>
 
 /** Prints findings as they come and adds them up. */
-function createReport(json: boolean) {
+function createReport(options: Options) {
+  const json = options.json === true
+  const colours = paletteFor(options)
   let counts: VerifyCounts = { sessions: 0, segments: 0, statements: 0, ledgerEntries: 0 }
   let errors = 0
   let warnings = 0
@@ -131,7 +141,8 @@ function createReport(json: boolean) {
       const already = (printed.get(found.code) ?? 0) + 1
       printed.set(found.code, already)
       if (json) process.stdout.write(`${JSON.stringify(found)}\n`)
-      else if (already <= printedPerCodeMax) process.stdout.write(`${clear}${findingLine(found)}\n`)
+      else if (already <= printedPerCodeMax)
+        process.stdout.write(`${clear}${colours[found.severity === 'error' ? 'red' : 'yellow'](findingLine(found))}\n`)
       else if (already === printedPerCodeMax + 1) process.stdout.write(`${clear}more of ${found.code} are only counted; --json gives all\n`)
     },
     end(): number {
@@ -141,7 +152,7 @@ function createReport(json: boolean) {
         const known = warnings === 0 ? '' : ` (${counted(warnings, 'warning')})`
         const verdict = sound ? `sound${known}` : `${counted(errors, 'error')}${known}`
         const what = [counted(counts.sessions, 'session'), counted(counts.segments, 'segment'), counted(counts.statements, 'statement')]
-        process.stdout.write(`${clear}verified ${what.join(', ')}: ${verdict}\n`)
+        process.stdout.write(`${clear}verified ${what.join(', ')}: ${colours[sound ? 'green' : 'red'](verdict)}\n`)
       }
       return sound ? exitCodes.sound : exitCodes.wrong
     },

@@ -41,6 +41,7 @@ const statement: fc.Arbitrary<StatementSummary> = fc.record(
     finished: fc.double({ min: 0, max: 1e13, noNaN: true }).map(Math.abs),
     place: fc.record({ first: fc.nat(), last: fc.nat() }),
     fingerprint: anyText,
+    trace: fc.record({ traceId: anyText, parentSpanId: anyText, sampled: fc.boolean() }),
     decision: fc.record({ kind: fc.constant('allow' as const), rule: anyText }),
   },
   {

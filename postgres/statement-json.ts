@@ -3,7 +3,7 @@
  *
  * Every statement that ever runs is written out once, which makes this the most expensive step of sealing small queries.
  */
-import type { Column, ErrorFields, Parameter, StatementSummary } from './statement.ts'
+import type { Column, ErrorFields, Parameter, StatementSummary, TraceContext } from './statement.ts'
 
 const text = (value: string): string => JSON.stringify(value)
 
@@ -16,6 +16,9 @@ function columnJson({ name, typeOid, typeModifier, format }: Column): string {
   return `{"name":${text(name)},"typeOid":${typeOid},"typeModifier":${typeModifier},"format":"${format}"}`
 }
 
+const traceJson = ({ traceId, parentSpanId, sampled }: TraceContext): string =>
+  `{"traceId":${text(traceId)},"parentSpanId":${text(parentSpanId)},"sampled":${sampled}}`
+
 const errorJson = (fields: ErrorFields): string => JSON.stringify(fields)
 
 function listJson<T>(values: readonly T[], json: (value: T) => string): string {
@@ -27,7 +30,7 @@ function listJson<T>(values: readonly T[], json: (value: T) => string): string {
 
 /** One object, without a line end. Numbers must be finite, as `StatementSummary` has them. */
 export function statementJson(statement: StatementSummary): string {
-  const { sqlTruncated, redacted, preparedSql, statementName, portal, columns, tag, copy, error, place, decision } = statement
+  const { sqlTruncated, redacted, preparedSql, statementName, portal, columns, tag, copy, error, place, trace, decision } = statement
   let json = `{"number":${statement.number},"kind":"${statement.kind}","sql":${text(statement.sql)},"sqlBytes":${statement.sqlBytes}`
   if (sqlTruncated === true) json += ',"sqlTruncated":true'
   if (redacted === true) json += ',"redacted":true'
@@ -40,5 +43,6 @@ export function statementJson(statement: StatementSummary): string {
   json += `,"error":${error === null ? 'null' : errorJson(error)},"notices":${listJson(statement.notices, errorJson)}`
   json += `,"transactionBefore":"${statement.transactionBefore}","started":${statement.started},"finished":${statement.finished}`
   json += `,"place":{"first":${place.first},"last":${place.last}},"fingerprint":${text(statement.fingerprint)}`
+  if (trace !== undefined) json += `,"trace":${traceJson(trace)}`
   return `${json},"decision":{"kind":"${decision.kind}","rule":${text(decision.rule)}}}`
 }

@@ -45,6 +45,16 @@ export type ErrorFields = {
   readonly routine?: string
 }
 
+/** W3C trace context as the statement's text carries it in a comment: what it is joined to in the agent's own trace. */
+export type TraceContext = {
+  /** 32 lower-case hexadecimal digits, not all zero. */
+  readonly traceId: string
+  /** The agent's span, 16 lower-case hexadecimal digits, not all zero. */
+  readonly parentSpanId: string
+  /** Whether the agent's own span is kept. */
+  readonly sampled: boolean
+}
+
 export type StatementKind =
   /** One statement of a simple query. */
   | 'query'
@@ -101,6 +111,8 @@ export type StatementSummary = {
   readonly place: { readonly first: Place; readonly last: Place }
   /** Same for statements that differ only in literals; see `fingerprint.ts`. */
   readonly fingerprint: string
+  /** Present when a comment of the text, or of the simple query it is part of, carries a valid `traceparent`. */
+  readonly trace?: TraceContext
   /** What policy said. Until a policy is configured every statement is recorded and allowed. */
   readonly decision: { readonly kind: 'allow'; readonly rule: string }
 }

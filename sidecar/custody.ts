@@ -42,7 +42,7 @@ export async function startInCustody(
     )
   }
   const database = parameters.get('database') ?? own
-  if (database !== own && !settings.databases.includes(database)) {
+  if (settings.databases !== 'any' && database !== own && !settings.databases.includes(database)) {
     const allowed = [own, ...settings.databases].map((name) => `"${name}"`).join(', ')
     throw new SessionRefused(
       '3D000',

@@ -18,7 +18,10 @@ import { createCancelRegistry } from './cancel-registry.ts'
 import { serveConnection, type ConnectionContext } from './connection.ts'
 import { listen } from './listen.ts'
 import { createMeter } from './meter.ts'
+import { reasonsNotReady, storeFailingMillisecondsStandard } from './metrics-health.ts'
 import type { MetricsServer } from './metrics-server.ts'
+import { createSharedCounts } from './metrics-shared.ts'
+import { storeState } from './metrics-store.ts'
 import type { RecordedSession } from './recorded-session.ts'
 import { createSealing } from './sealing/sealing.ts'
 import { checkSpoolOfStore } from './sealing/spool-of-store.ts'
@@ -27,9 +30,11 @@ import { listSpoolFiles } from './spool/spool-files.ts'
 import { lockSpool } from './spool/spool-lock.ts'
 import { createSharedSpoolPosition, spoolPosition } from './spool/spool-position.ts'
 import { createSpoolWriter } from './spool/spool-writer.ts'
+import { statementCounts } from './statements/counts.ts'
 import { createTurns } from './turn.ts'
 
 export { defaultSegmentLimits, type ProxySettings } from './settings.ts'
+export { traceSettingsFrom } from './statements/traces-settings.ts'
 export { defaultSpoolLimits } from './spool/spool-writer.ts'
 
 export type Proxy = {
@@ -86,6 +91,7 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
   const epoch = Date.now()
   const shared = createSharedSpoolPosition()
   const position = spoolPosition(shared)
+  const counts = settings.metricsListen === null ? null : createSharedCounts({ storeProvenAt: epoch })
   const sessions = new Map<number, RecordedSession>()
   const connecting = new Set<net.Socket>()
   let sessionNumber = 0
@@ -125,6 +131,9 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
       position: shared,
       limits: settings.segment,
       stenoVersion,
+      liveView: settings.liveView ?? null,
+      counts,
+      traces: settings.traces ?? null,
     },
     position,
     openSessions: () => sessions.size,
@@ -150,6 +159,7 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
   }
   // Kept alive as PostgreSQL does it: an agent whose machine is gone says nothing, and its session would stay for good.
   const server = net.createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: true }, (socket) => {
+    meter.connectionAccepted()
     if (sessions.size + connecting.size >= settings.connectionsMax + spareConnections) {
       meter.connectionRejected('limit')
       socket.destroy()
@@ -163,17 +173,32 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
   let metrics: MetricsServer | null = null
   try {
     address = await listen(server, settings.listen, acceptBacklog)
-    if (settings.metricsListen !== null) {
+    if (settings.metricsListen !== null && counts !== null) {
       const [{ createMetrics }, { startMetricsServer }] = await Promise.all([import('./metrics.ts'), import('./metrics-server.ts')])
+      const storing = storeState(counts.store)
+      const storeFailingMillisecondsMax = settings.storeFailingMillisecondsMax ?? storeFailingMillisecondsStandard
       metrics = await startMetricsServer({
         listen: settings.metricsListen,
-        metrics: createMetrics({ meter, position, openSessions: () => sessions.size }),
-        notReady: () =>
-          stopping !== 'no'
-            ? 'stopping'
-            : turns.isHeld || turns.failing !== null
-              ? `not recording: ${turns.failing?.message ?? 'the spool refuses'}`
-              : null,
+        metrics: createMetrics({
+          ...{ meter, position, openSessions: () => sessions.size },
+          ...{ statements: statementCounts(counts.statements), store: storing },
+          process: {
+            versions: context.versions,
+            openConnections: () => sessions.size + connecting.size,
+            connectionsMax: settings.connectionsMax,
+            spoolLimits: settings.spoolLimits,
+            isRecording: () => !turns.isHeld && turns.failing === null,
+          },
+        }),
+        reasonsNotReady: () =>
+          reasonsNotReady(
+            {
+              isStopping: stopping !== 'no',
+              spoolRefusal: turns.failing ?? (turns.isHeld ? 'waiting' : null),
+              storeFailingMilliseconds: storing.failingMilliseconds(),
+            },
+            { storeFailingMillisecondsMax },
+          ),
       })
     }
   } catch (error) {
@@ -199,7 +224,6 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
   async function stopOnce(): Promise<Stopped> {
     stopping = 'draining'
     server.close()
-    metrics?.close()
     for (const socket of connecting) socket.destroy()
     const shutdown = { code: '57P01', message: 'terminating connection because steno is shutting down', hint: 'Connect again in a moment.' }
     const until = Date.now() + settings.drainMilliseconds
@@ -217,6 +241,7 @@ async function startLocked(settings: ProxySettings, log: Log, seams: ProxySeams,
     const everythingStored = await sealing.stop({ waitMilliseconds: sealingMillisecondsMax, hurried })
     if (!everythingStored) log.warn('not everything is stored; the spool keeps the rest, and the next start stores it')
     unlock()
+    metrics?.close() // Until here it says that the proxy stops, and shows what is still to be stored.
     return { everythingStored }
   }
 

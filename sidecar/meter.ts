@@ -10,6 +10,7 @@ export const rejectionReasons = ['authentication', 'upstream', 'protocol', 'poli
 export type RejectionReason = (typeof rejectionReasons)[number]
 
 export type Counts = {
+  connections: number
   sessions: number
   statementsRefused: number
   gaps: number
@@ -25,6 +26,7 @@ const repeatMilliseconds = 60_000
 
 export function createMeter({ log }: { readonly log: Log }) {
   const counts: Counts = {
+    connections: 0,
     sessions: 0,
     statementsRefused: 0,
     gaps: 0,
@@ -38,6 +40,9 @@ export function createMeter({ log }: { readonly log: Log }) {
 
   return {
     counts: counts as Readonly<Counts>,
+    connectionAccepted(): void {
+      counts.connections++
+    },
     sessionOpened(): void {
       counts.sessions++
     },

@@ -4,13 +4,14 @@
 import type { Secret } from '../postgres/authentication/secret.ts'
 import type { ConnectionSettings } from '../postgres/connection-string.ts'
 import type { SpoolLimits } from './spool/spool-writer.ts'
+import type { TraceSettings } from './statements/traces-settings.ts'
 
 export type ProxySettings = {
   readonly listen: { readonly host: string; readonly port: number }
   /** Where the database is, and in custody as whom. A null user means pass-through. */
   readonly upstream: ConnectionSettings
   /** Databases that an agent may ask for in custody, beside the upstream's own. */
-  readonly databases: readonly string[]
+  readonly databases: readonly string[] | 'any'
   /** What an agent must present as its password in custody; null lets anybody in who reaches the listener. */
   readonly agentToken: Secret | null
   readonly allowCleartextPassword: boolean
@@ -27,6 +28,12 @@ export type ProxySettings = {
   readonly drainMilliseconds: number
   /** Where metrics and health are served; null for nowhere. */
   readonly metricsListen: { readonly host: string; readonly port: number } | null
+  /** What standard output is told of each statement; nothing when absent. */
+  readonly liveView?: LiveViewSettings | null
+  /** How long the store may refuse before `/readyz` says so; a minute unless told. */
+  readonly storeFailingMillisecondsMax?: number
+  /** Where and how statements are traced; not at all when absent. */
+  readonly traces?: TraceSettings | null
 }
 
 export type SegmentLimits = {
@@ -37,3 +44,9 @@ export type SegmentLimits = {
 }
 
 export const defaultSegmentLimits: SegmentLimits = { bytesMax: 2 * 1024 * 1024, ageMilliseconds: 5_000 }
+
+export type LiveViewSettings = {
+  readonly format: 'json' | 'pretty'
+  /** How much of each statement's SQL is shown, in UTF-16 units; 0 for none. */
+  readonly sqlCharacters: number
+}

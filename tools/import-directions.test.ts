@@ -23,7 +23,7 @@ function sourceFiles(folder: string): string[] {
 function packagesOfProject(): Packages {
   const manifest = JSON.parse(readFileSync(join(project, 'package.json'), 'utf8')) as Record<string, Record<string, string> | undefined>
   const names = (key: string) => Object.keys(manifest[key] ?? {})
-  return { production: names('dependencies'), development: [...names('devDependencies'), ...names('optionalDependencies')] }
+  return { production: names('dependencies'), development: names('devDependencies'), optional: names('optionalDependencies') }
 }
 
 test('every import goes in a direction that the architecture allows', () => {
@@ -45,9 +45,10 @@ test('there are no folders but those that the architecture names', () => {
   )
 })
 
-const packages: Packages = { production: ['pino', '@peculiar/x509'], development: ['pg'] }
+const packages: Packages = { production: ['pino', '@peculiar/x509'], development: ['pg'], optional: ['@duckdb/node-api'] }
 
 const forbidden: [file: string, source: string, because: RegExp][] = [
+  ['cli/query.ts', "import { DuckDBInstance } from '@duckdb/node-api'", /optional dependency: load it by import/],
   ['base/log.ts', "import { x } from '../session/records.ts'", /base may import nothing, not session/],
   ['postgres/a.ts', "import type { Statement } from '../session/statement.ts'", /not session/],
   ['session/a.ts', "import {\n  one,\n  two,\n} from '../postgres/frames.ts'", /not postgres/],

@@ -55,7 +55,12 @@ export function importsOf(source: string): string[] {
 }
 
 /** The names of packages in package.json. */
-export type Packages = { readonly production: readonly string[]; readonly development: readonly string[] }
+export type Packages = {
+  readonly production: readonly string[]
+  readonly development: readonly string[]
+  /** May be missing where steno runs: named by types, and loaded by `import()` when it is needed. */
+  readonly optional: readonly string[]
+}
 
 /** What is wrong with the imports of `file` (its path from the project's folder, with slashes), one sentence each. */
 export function faultsOf(file: string, source: string, packages: Packages): string[] {
@@ -65,7 +70,7 @@ export function faultsOf(file: string, source: string, packages: Packages): stri
   const faults = importsOf(source).flatMap((specifier) => {
     const fault = specifier.startsWith('.')
       ? faultOfPath(file, posix.join(posix.dirname(file), specifier))
-      : faultOfPackage(file, specifier, packages, isProduct)
+      : faultOfPackage(file, specifier, packages, { isProduct, isNeeded: isNeeded(source, specifier) })
     return fault === null ? [] : [`${file} imports ${specifier}: ${fault}`]
   })
   if (isProduct && /\bimport\(\s*[^'"`\s]/.test(source))
@@ -95,7 +100,18 @@ function faultOfPath(file: string, target: string): string | null {
   return allowed.includes(to) ? null : `${from} may import ${allowed.join(', ') || 'nothing'}, not ${to}`
 }
 
-function faultOfPackage(file: string, specifier: string, packages: Packages, isProduct: boolean): string | null {
+/** True when the file cannot be loaded without the package. */
+function isNeeded(source: string, specifier: string): boolean {
+  const quoted = specifier.replace(/[^\w]/g, '\\$&')
+  return new RegExp(`^(?:import|export)\\s+(?!type\\s)(?:[^'"\\n;]*\\sfrom\\s+)?['"]${quoted}['"]`, 'm').test(source)
+}
+
+function faultOfPackage(
+  file: string,
+  specifier: string,
+  packages: Packages,
+  { isProduct, isNeeded: needed }: { readonly isProduct: boolean; readonly isNeeded: boolean },
+): string | null {
   if (isBuiltin(specifier)) {
     if (!specifier.startsWith('node:')) return `write node:${specifier}`
     const opensSockets = socketModules.includes(specifier) && isProduct
@@ -106,6 +122,7 @@ function faultOfPackage(file: string, specifier: string, packages: Packages, isP
   const parts = specifier.split('/')
   const name = specifier.startsWith('@') ? parts.slice(0, 2).join('/') : (parts[0] ?? specifier)
   if (packages.production.includes(name)) return null
+  if (packages.optional.includes(name)) return isProduct && needed ? 'it is an optional dependency: load it by import()' : null
   if (!packages.development.includes(name)) return 'package.json does not list it'
   return isProduct ? 'it is a development dependency' : null
 }

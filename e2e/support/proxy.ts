@@ -11,6 +11,7 @@ import { mkdtempSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const program = fileURLToPath(new URL('../../bin/steno', import.meta.url))
@@ -29,6 +30,7 @@ export type RunningProxy = AsyncDisposable & {
   readonly folder: string
   /** What it wrote to standard error so far: one JSON object a line. */
   readonly log: () => string
+  readonly standardOutput: Readable | null
   /** For agents. Without a user, clients take `agent`. */
   url(options?: AgentUrl): string
   /** SIGKILL; returns when the process is gone. */
@@ -47,6 +49,8 @@ export type ProxyOptions = {
   /** More arguments of `steno proxy`; a later one wins over an earlier. */
   readonly arguments?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
+  /** The descriptor of what its standard output is, or `pipe` for a socket that `standardOutput` reads; nothing reads it unless told. */
+  readonly standardOutput?: number | 'pipe'
 }
 
 /** Starts a proxy and returns when it listens. Throws with its log when it ends instead. */
@@ -62,12 +66,15 @@ export async function startProxyProcess(options: ProxyOptions): Promise<RunningP
       ...['proxy', '--listen', '127.0.0.1:0', '--store', storeUrl, '--spool', spoolFolder, '--segment-milliseconds', '200'],
       ...(options.arguments ?? []),
     ],
-    { stdio: ['ignore', 'ignore', 'pipe'], env: { ...cleanEnvironment(), STENO_UPSTREAM: options.upstream, ...options.environment } },
+    {
+      stdio: ['ignore', options.standardOutput ?? 'ignore', 'pipe'],
+      env: { ...cleanEnvironment(), STENO_UPSTREAM: options.upstream, ...options.environment },
+    },
   )
   await once(child, 'spawn')
   const guard = startGuard(child.pid!)
   let log = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text))
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (log += text))
   const exited = once(child, 'exit').then(() => guard.kill('SIGKILL'))
 
   async function end(signal: NodeJS.Signals): Promise<number> {
@@ -93,6 +100,7 @@ export async function startProxyProcess(options: ProxyOptions): Promise<RunningP
   return {
     ...{ host, port, pid: child.pid!, storeUrl, storeFolder, spoolFolder, folder },
     log: () => log,
+    standardOutput: child.stdout,
     url: (agent = {}) => agentUrl(host, port, agent),
     async kill() {
       await end('SIGKILL')
@@ -105,11 +113,9 @@ export async function startProxyProcess(options: ProxyOptions): Promise<RunningP
 async function untilListening(child: ChildProcess, log: () => string): Promise<{ host: string; port: number }> {
   const giveUp = AbortSignal.timeout(listenMillisecondsMax)
   for (;;) {
-    const line = log()
-      .split('\n')
-      .find((text) => text.includes('"msg":"listening"') && text.endsWith('}'))
-    if (line !== undefined) {
-      const { address } = JSON.parse(line) as { address: string }
+    // As JSON, or as `--log-format pretty` has it.
+    const address = /(?:"address":"|  listening  address=)([^\s"]+)["\s]/.exec(log())?.[1]
+    if (address !== undefined) {
       const colon = address.lastIndexOf(':')
       return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) }
     }
@@ -162,7 +168,8 @@ export async function steno(
   return { status: child.exitCode ?? -1, stdout, stderr }
 }
 
-/** Without what the developer's own shell says about databases and stores. */
+/** Without what the developer's own shell says about databases, stores, collectors and colours (so does a test runner on a terminal), and their config file. */
 function cleanEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(PG[A-Z]|STENO_)/.test(name)))
+  const kept = Object.entries(process.env).filter(([name]) => !/^(PG[A-Z]|STENO_|OTEL_|NO_COLOR$|FORCE_COLOR$)/.test(name))
+  return { ...Object.fromEntries(kept), STENO_CONFIG: '' }
 }

@@ -4,7 +4,8 @@
  * `answers.ts`, `failures.ts`, `copy.ts` and `requests.ts` are the moves; this holds what they share.
  */
 import { splitStatements } from '../sql-statements.ts'
-import type { ErrorFields, Place, StatementKind, StatementOutcome, StatementSummary } from '../statement.ts'
+import type { ErrorFields, Place, StatementKind, StatementOutcome, StatementSummary, TraceContext } from '../statement.ts'
+import { traceContextOf } from '../trace-context.ts'
 import { withResultFormats, type Notification } from '../messages/backend.ts'
 import {
   isSilent,
@@ -121,7 +122,13 @@ export function createConversation(handlers: Handlers, limits: Limits, settings:
   return conversation
 }
 
-export type Text = { readonly sql: string; readonly sqlBytes: number; readonly truncated: boolean }
+export type Text = {
+  readonly sql: string
+  readonly sqlBytes: number
+  readonly truncated: boolean
+  /** Read from `sql` when it is not given. */
+  readonly trace?: TraceContext | null
+}
 
 /** Begins a statement: it has its number from here on. */
 export function begin(conversation: Conversation, kind: StatementKind, text: Text, origin: Origin): OpenStatement {
@@ -144,6 +151,7 @@ export function begin(conversation: Conversation, kind: StatementKind, text: Tex
     copy: null,
     copySyncs: 0,
     notices,
+    trace: text.trace === undefined ? traceOf(conversation, text.sql) : text.trace,
     transactionBefore: conversation.transaction,
     started: origin.time,
     first: origin.place,
@@ -197,7 +205,7 @@ export function beginExecution(conversation: Conversation, entry: ExecuteEntry, 
   const open = begin(
     conversation,
     'execute',
-    { sql, sqlBytes: prepared?.sqlBytes ?? 0, truncated: prepared?.sqlTruncated ?? false },
+    { sql, sqlBytes: prepared?.sqlBytes ?? 0, truncated: prepared?.sqlTruncated ?? false, trace: prepared?.trace ?? null },
     origin,
   )
   open.redacted = portal.origin.redacted || (prepared?.origin.redacted ?? false)
@@ -221,7 +229,20 @@ export function beginNext(conversation: Conversation, entry: QueryEntry): OpenSt
   const truncated = isLast && entry.truncated
   // Of a text held in part, the part that is missing counts to the last statement that was seen.
   if (truncated && !isAll) sqlBytes += entry.textBytes - Buffer.byteLength(entry.text)
-  return begin(conversation, 'query', { sql: piece.text, sqlBytes, truncated }, entry.origin)
+  // What the whole text does not carry, none of its parts does.
+  const whole = queryTrace(conversation, entry)
+  const trace = whole === null ? null : (traceOf(conversation, piece.text) ?? whole)
+  return begin(conversation, 'query', { sql: piece.text, sqlBytes, truncated, trace }, entry.origin)
+}
+
+/** What comments outside a statement carry, as behind the last semicolon, is said of all statements of the text that have none of their own. */
+function queryTrace(conversation: Conversation, entry: QueryEntry): TraceContext | null {
+  if (entry.trace === undefined) entry.trace = traceOf(conversation, entry.text)
+  return entry.trace
+}
+
+export function traceOf({ settings }: Pick<Conversation, 'settings'>, sql: string): TraceContext | null {
+  return traceContextOf(sql, settings)
 }
 
 export function piecesOf(conversation: Conversation, entry: QueryEntry): NonNullable<QueryEntry['pieces']> {

@@ -3,7 +3,7 @@
  */
 import type { BoundParameter } from '../messages/frontend.ts'
 import type { SqlStatementText } from '../sql-statements.ts'
-import type { Column, Place } from '../statement.ts'
+import type { Column, Place, TraceContext } from '../statement.ts'
 import type { OpenStatement } from './open-statement.ts'
 
 /** When and where a message came. `segment` counts the Syncs before it: the server skips to the next after an error. */
@@ -15,6 +15,8 @@ export type Prepared = {
   readonly sql: string
   readonly sqlBytes: number
   readonly sqlTruncated: boolean
+  /** What the whole text's comments carry, also where `sql` is cut. */
+  readonly trace: TraceContext | null
   /** From Parse, then from ParameterDescription; 0 where neither says it. */
   parameterTypes: readonly number[]
   /** As last described: null for no result, undefined when nobody asked. */
@@ -66,6 +68,8 @@ export type QueryEntry = {
   readonly origin: Origin
   /** The statements of the text, once the server began to answer. */
   pieces: readonly SqlStatementText[] | null
+  /** What the whole text's comments carry; undefined until a statement without its own asks. */
+  trace: TraceContext | null | undefined
   /** How many of them were begun. */
   begun: number
   completed: number

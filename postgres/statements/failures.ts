@@ -5,7 +5,7 @@
  * statement whose Execute was sent behind it; that Execute may come after the error, so the blame waits for it until the Sync.
  */
 import { endsSession } from '../messages/error-fields.ts'
-import type { ErrorFields } from '../statement.ts'
+import type { ErrorFields, TraceContext } from '../statement.ts'
 import {
   abandonOne,
   abandonQuery,
@@ -102,10 +102,13 @@ function failEntry(conversation: Conversation, head: Entry, error: ErrorFields):
   }
 }
 
-const textOf = ({ sql, sqlBytes, sqlTruncated = false }: { sql: string; sqlBytes: number; sqlTruncated?: boolean }): Text => ({
+type KnownText = { readonly sql: string; readonly sqlBytes: number; readonly sqlTruncated?: boolean; readonly trace?: TraceContext | null }
+
+const textOf = ({ sql, sqlBytes, sqlTruncated = false, trace = null }: KnownText): Text => ({
   sql,
   sqlBytes,
   truncated: sqlTruncated,
+  trace,
 })
 
 function failQuery(conversation: Conversation, entry: QueryEntry, error: ErrorFields): void {

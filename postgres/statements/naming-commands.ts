@@ -20,6 +20,7 @@ export function applyCommand(conversation: Conversation, open: OpenStatement): v
     sql: open.sql,
     sqlBytes: open.sqlBytes,
     sqlTruncated: open.sqlTruncated,
+    trace: open.trace,
     parameterTypes: [],
     columns: undefined,
     origin: { time: open.started, place: open.first, redacted: open.redacted, segment: -1 },

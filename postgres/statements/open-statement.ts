@@ -3,7 +3,16 @@
  */
 import { fingerprint } from '../fingerprint.ts'
 import { cutText, type BoundParameter } from '../messages/frontend.ts'
-import type { Column, ErrorFields, Parameter, Place, StatementKind, StatementOutcome, StatementSummary } from '../statement.ts'
+import type {
+  Column,
+  ErrorFields,
+  Parameter,
+  Place,
+  StatementKind,
+  StatementOutcome,
+  StatementSummary,
+  TraceContext,
+} from '../statement.ts'
 
 export type Copy = { direction: 'in' | 'out' | 'both'; messages: number; bytes: number }
 
@@ -26,6 +35,7 @@ export type OpenStatement = {
   /** Syncs that the server may have dropped while it read COPY data. */
   copySyncs: number
   notices: ErrorFields[]
+  readonly trace: TraceContext | null
   readonly transactionBefore: 'I' | 'T' | 'E'
   readonly started: number
   readonly first: Place
@@ -70,6 +80,7 @@ export function summarise(
   if (open.statementName !== '') summary.statementName = open.statementName
   if (open.portal !== '') summary.portal = open.portal
   if (open.copy !== null) summary.copy = open.copy
+  if (open.trace !== null) summary.trace = open.trace
   return summary
 }
 

@@ -15,7 +15,7 @@ import {
   type BindMessage,
   type Body,
 } from '../messages/frontend.ts'
-import { abandon, abandonQuery, type Conversation } from './conversation.ts'
+import { abandon, abandonQuery, traceOf, type Conversation } from './conversation.ts'
 import { copyEndFromClient, copyFromClient } from './copy.ts'
 import { expectsReady, isSilent, weightOf, type BindEntry, type Entry, type Origin, type ParseEntry, type QueryEntry } from './entries.ts'
 import { settleBlame, skipEntry } from './failures.ts'
@@ -45,7 +45,8 @@ export function request(conversation: Conversation, type: number, body: Body, or
 }
 
 /** The expectation that a message raises; null for Flush and Terminate, which raise none. */
-function entryOf({ settings, limits }: Conversation, type: number, body: Body, origin: Origin): Entry | null {
+function entryOf(conversation: Conversation, type: number, body: Body, origin: Origin): Entry | null {
+  const { settings, limits } = conversation
   const { encoding } = settings
   switch (type) {
     case 0x51: {
@@ -59,6 +60,7 @@ function entryOf({ settings, limits }: Conversation, type: number, body: Body, o
         truncated: query.truncated,
         origin,
         pieces: null,
+        trace: undefined,
         begun: 0,
         completed: 0,
         failed: false,
@@ -68,6 +70,8 @@ function entryOf({ settings, limits }: Conversation, type: number, body: Body, o
     case 0x50: {
       const parse = decodeParse(encoding, body, limits.sqlCharactersMax)
       const sql = parse.malformed ? parse.sql + malformed('Parse') : parse.sql
+      // sqlcommenter appends, so of a long text the part that is cut off is the one to look at.
+      const wholeSql = parse.truncated ? decodeParse(encoding, body, Number.MAX_SAFE_INTEGER).sql : parse.sql
       return {
         kind: 'parse',
         prepared: {
@@ -75,6 +79,7 @@ function entryOf({ settings, limits }: Conversation, type: number, body: Body, o
           sql,
           sqlBytes: parse.sqlBytes,
           sqlTruncated: parse.truncated,
+          trace: traceOf(conversation, wholeSql),
           parameterTypes: parse.parameterTypes,
           columns: undefined,
           origin,

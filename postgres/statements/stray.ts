@@ -15,6 +15,7 @@ export function strayEntry(conversation: Conversation): QueryEntry {
     truncated: false,
     origin: { time, place, redacted: false, segment },
     pieces: [],
+    trace: null,
     begun: 0,
     completed: 0,
     failed: false,

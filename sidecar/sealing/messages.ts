@@ -1,6 +1,9 @@
 /** What the connection thread and the sealing thread say to each other in words. */
-import type { SegmentLimits } from '../settings.ts'
+import type { SharedCounts } from '../metrics-shared.ts'
+import type { LiveViewSettings, SegmentLimits } from '../settings.ts'
 import type { SharedSpoolPosition } from '../spool/spool-position.ts'
+import type { TraceOutcome } from '../statements/traces-queue.ts'
+import type { TraceSettings } from '../statements/traces-settings.ts'
 
 export type SealingWork = {
   readonly storeUrl: string
@@ -10,6 +13,12 @@ export type SealingWork = {
   readonly position: SharedSpoolPosition
   readonly limits: SegmentLimits
   readonly stenoVersion: string
+  /** Null when standard output is told nothing. */
+  readonly liveView?: LiveViewSettings | null
+  /** Where the thread adds up what `/metrics` shows; null when nobody asks. */
+  readonly counts?: SharedCounts | null
+  /** Null when statements are not traced. */
+  readonly traces?: TraceSettings | null
   readonly start: SealingStart
 }
 
@@ -31,6 +40,8 @@ export type FromSealer =
   | { readonly kind: 'stored'; readonly segments: number }
   | { readonly kind: 'store-failed' }
   | { readonly kind: 'recovered' }
+  /** What became of spans since the last of these. */
+  | { readonly kind: 'traced'; readonly outcome: TraceOutcome }
   /** There is nothing to do, and the thread ends. `lastEntryTime`: when its last ledger entry was made, in milliseconds since the epoch. */
   | { readonly kind: 'idle'; readonly lastEntryTime: number }
   | { readonly kind: 'stopped' }

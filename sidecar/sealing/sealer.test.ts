@@ -38,7 +38,11 @@ for (const fault of faults) {
       await world.follow(epoch, ends)
       const isThrough = !world.wasHit
       world.failAt(0, fault)
+      const toldBefore = world.told.length
       assert.ok(await world.recover(epoch), 'the next start is through')
+      for (const told of [world.told.slice(0, toldBefore), world.told.slice(toldBefore)])
+        assert.equal(new Set(told).size, told.length, `no process tells of a statement twice: ${fault} at put ${at}`)
+      assert.equal(new Set(world.told).size, expected.size * statements(1).length, `each statement is told of: ${fault} at put ${at}`)
       assert.deepEqual(await world.recorded(), expected, `${fault} at put ${at}`)
       assert.deepEqual(await world.verifyErrors(), [], `${fault} at put ${at}`)
       assert.deepEqual(listSpoolFiles(world.folder), [], 'the spool is let go of')
@@ -63,6 +67,21 @@ for (const fault of faults) {
     }
   })
 }
+
+test('a statement that is stored is not told of again by the next start, and one that is not is', async (t) => {
+  const world = createSealingWorld(t)
+  const spool = world.spool(epoch)
+  spool.open(1)
+  for (const sql of statements(1)) spool.statement(1, sql)
+  const { sealer, reader } = await world.sealerOf(epoch, { recovered: false, bytesMax: 1 })
+  while (await sealer.step(spool.position.writtenBytes));
+  reader.close()
+  const stored = [...world.told]
+  assert.equal(stored.length, statements(1).length)
+  spool.statement(1, 'select 1, 4')
+  assert.ok(await world.recover(epoch))
+  assert.deepEqual(world.told.slice(stored.length), [`${testSessionId(epoch, 1)} 4`])
+})
 
 test('a session that outlives its first spool file opens once, also when the process is killed later', async (t) => {
   const world = createSealingWorld(t, { fileBytesMax: 1_000 })

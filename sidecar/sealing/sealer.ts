@@ -12,6 +12,7 @@ import type { RecorderKey } from '../../session/recorder-key.ts'
 import { BadRecord, encodeRecord, RecordCursor, recordType, type RecordType } from '../../session/records.ts'
 import type { Store } from '../../session/stores/store.ts'
 import type { SegmentLimits } from '../settings.ts'
+import type { StatementObserver } from '../statements/observer.ts'
 import type { LedgerWriter } from './ledger-writer.ts'
 import type { Persist } from './persist.ts'
 import { createSetAside } from './set-aside.ts'
@@ -45,6 +46,7 @@ export function createSealer(options: {
   readonly resuming: boolean
   readonly recovered: boolean
   readonly events: SealerEvents
+  readonly observer: Required<StatementObserver>
   readonly persist: Persist
 }) {
   const { reader, store, ledger, limits, events, persist } = options
@@ -63,7 +65,11 @@ export function createSealer(options: {
     // A session that is closed and stored already; a later file's preamble repeats its opening.
     if (type !== recordType.sessionOpen || storedTo.has(number)) return null
     const identity = JSON.parse(cursor.payload.toString('utf8')) as SessionIdentity
-    const made = createSessionSealer({ identity, number, epoch: options.epoch, store, key: options.key, recovered: options.recovered })
+    const made = createSessionSealer({
+      ...{ identity, number, store },
+      ...{ epoch: options.epoch, key: options.key, recovered: options.recovered },
+      ...{ onStatement: options.observer.statement, onSession: options.observer.session },
+    })
     if (options.resuming) {
       if (setAside.isKnown(identity.session)) {
         setAside.begin(number, identity.session)

@@ -9,6 +9,7 @@ import { Worker } from 'node:worker_threads'
 import type { Log } from '../../base/log.ts'
 import type { Meter } from '../meter.ts'
 import type { SpoolPosition } from '../spool/spool-position.ts'
+import { createTraceReport } from '../statements/traces-report.ts'
 import type { FromSealer, SealingStart, SealingWork, ToSealer } from './messages.ts'
 
 const restartMilliseconds = 1_000
@@ -30,6 +31,7 @@ export function createSealing({
   readonly log: Log
   readonly meter: Meter
 }) {
+  const traced = createTraceReport({ log })
   let worker: Worker | null = null
   let next: SealingStart = { kind: 'first' }
   let isRecovered = false
@@ -65,11 +67,15 @@ export function createSealing({
           isRecovered = true
           next = { kind: 'failed' }
           break
+        case 'traced':
+          traced.add(message.outcome)
+          break
         case 'idle':
           next = { kind: 'woken', position: position.releasedBytes, lastEntryTime: message.lastEntryTime }
           break
         case 'stopped':
           stopped = true
+          traced.end()
           ended()
           break
         default:

@@ -4,6 +4,7 @@
  * Decides nothing about when to seal; `sealer.ts` does. Holds the records of one segment and the statement tracker's state.
  */
 import { BadFrame } from '../../postgres/frame-header.ts'
+import type { StatementSummary } from '../../postgres/statement.ts'
 import { statementJson } from '../../postgres/statement-json.ts'
 import { createStatementTracker } from '../../postgres/statement-tracker.ts'
 import type { Gap, SessionClose, SessionIdentity } from '../../session/identity.ts'
@@ -17,6 +18,7 @@ import { sealSegment } from '../../session/segment.ts'
 import { indexLineOf } from '../../session/statement-index.ts'
 import { sha256Of } from '../../session/digest.ts'
 import type { Store } from '../../session/stores/store.ts'
+import type { SessionTurn } from '../statements/observer.ts'
 import { ChunkedBytes } from './chunked-bytes.ts'
 import { readStoredPart } from './stored-part.ts'
 
@@ -37,6 +39,10 @@ export function createSessionSealer(options: {
   readonly key: RecorderKey
   /** True while a killed process's spool is recovered. */
   readonly recovered: boolean
+  /** Told of each statement that ends in a record which is not stored yet. */
+  readonly onStatement: (identity: SessionIdentity, statement: StatementSummary) => void
+  /** The same for the session's opening and its end. */
+  readonly onSession: (identity: SessionIdentity, what: SessionTurn) => void
 }) {
   const { identity, store, key, epoch } = options
   const session = identity.session
@@ -49,6 +55,8 @@ export function createSessionSealer(options: {
   let indexedSegment = 1
   const indexLines = new ChunkedBytes()
   let indexedStatements = 0
+  /** While records are read again that the store has: their statements have been told. */
+  let isTakingOver = false
 
   const pending = new ChunkedBytes()
   let pendingRecords = 0
@@ -64,6 +72,7 @@ export function createSessionSealer(options: {
     onStatement(statement) {
       indexLines.addText(indexLineOf(session, indexedSegment, statementJson(statement)))
       indexedStatements++
+      if (!isTakingOver) options.onStatement(identity, statement)
     },
   })
 
@@ -84,6 +93,9 @@ export function createSessionSealer(options: {
   function track(record: TrackedRecord, ordinal: number): void {
     lastTime = record.time
     switch (record.type) {
+      case recordType.sessionOpen:
+        if (!isTakingOver) options.onSession(identity, { kind: 'opened' })
+        break
       case recordType.frontend:
         follow(() => tracker.frontend(record.payload, record.time, ordinal, (record.flags & recordFlag.redacted) !== 0))
         break
@@ -97,6 +109,7 @@ export function createSessionSealer(options: {
       case recordType.sessionClose:
         tracker.close(record.time, ordinal)
         close = JSON.parse(record.payload.toString('utf8')) as SessionClose
+        if (!isTakingOver) options.onSession(identity, { kind: 'closed', close })
         break
       default:
     }
@@ -165,6 +178,7 @@ export function createSessionSealer(options: {
         }
         return { spoolEnd: Number.MAX_SAFE_INTEGER, events: [...unenteredEvents(), event] }
       }
+      isTakingOver = true
       const stored = await readStoredPart(store, identity, {
         segment(number) {
           indexedSegment = number
@@ -173,6 +187,7 @@ export function createSessionSealer(options: {
         record: track,
         index: () => Buffer.concat(indexLines.pieces()),
       })
+      isTakingOver = false
       clearIndex()
       if (stored === null) return { spoolEnd: 0, events: [] }
       segments.push(...stored.segments)

@@ -17,6 +17,7 @@ import { verifyStore } from '../../session/verify.ts'
 import { createSharedSpoolPosition, spoolPosition } from '../spool/spool-position.ts'
 import { createSpoolWriter, defaultSpoolLimits, type SpoolWriter } from '../spool/spool-writer.ts'
 import { openLedgerWriter } from './ledger-writer.ts'
+import { allObservers } from '../statements/observer.ts'
 import { isPassing, type Persist } from './persist.ts'
 import { createSealer, type Sealer } from './sealer.ts'
 import { createSpoolReader, type SpoolDamage, type SpoolReader } from './spool-reader.ts'
@@ -40,6 +41,7 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
   const headsMissing: number[] = []
   const headsDamaged: number[] = []
   const setAside: { readonly session: string; readonly code: string; readonly path: string }[] = []
+  const told: string[] = []
   let puts = 0
   let cue: { readonly at: number; readonly fault: Fault } | null = null
   let wasHit = false
@@ -92,12 +94,17 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
         onDamage: (damage) => damages.push(damage),
         onSetAside: ({ session, error, path }) => setAside.push({ session, code: error.code, path }),
       },
+      observer: allObservers([
+        { statement: (identity, { number }) => told.push(`${identity.session} ${number}`), end: async () => undefined },
+      ]),
       persist,
     })
     return { sealer, reader }
   }
 
   return {
+    /** Each statement that an observer was told of, as session and number. */
+    told,
     ...{ folder, key, kept, store, damages, headsMissing, headsDamaged, setAside, persist, openLedger, sealerOf },
     /** The n-th put from now on meets the fault. */
     failAt(at: number, fault: Fault): void {

@@ -15,7 +15,12 @@ import type { LedgerEvent } from '../../session/ledger.ts'
 import { loadOrCreateRecorderKey, publishRecorder } from '../../session/recorder-key.ts'
 import { openStore } from '../../session/stores/open-store.ts'
 import { listSpoolFiles } from '../spool/spool-files.ts'
+import { watchStore } from '../metrics-store.ts'
 import { spoolPosition } from '../spool/spool-position.ts'
+import { createStatementCounter } from '../statements/counts.ts'
+import { startLiveView } from '../statements/live-start.ts'
+import { allObservers } from '../statements/observer.ts'
+import { startTraces } from '../statements/traces-start.ts'
 import { createGarbageCollection } from './garbage.ts'
 import { createDeferral } from './deferral.ts'
 import { openLedgerWriter } from './ledger-writer.ts'
@@ -67,7 +72,9 @@ const events: SealerEvents = {
   },
 }
 
-const persist = createPersist({
+const counts = work.counts ?? null
+const watch = counts === null ? null : watchStore(counts.store)
+const trying = createPersist({
   signal: new AbortController().signal,
   onFailed(error, retryMilliseconds) {
     say({ kind: 'store-failed' })
@@ -78,10 +85,12 @@ const persist = createPersist({
     })
   },
 })
+const persist = watch?.persist(trying) ?? trying
 
 lowerPriority()
 const key = await loadOrCreateRecorderKey(work.spoolFolder)
-const store = await openStore(work.storeUrl)
+const opened = await openStore(work.storeUrl)
+const store = watch?.store(opened) ?? opened
 const ledger = await persist(
   () =>
     openLedgerWriter({
@@ -105,17 +114,37 @@ const ledger = await persist(
     }),
   'known',
 )
-const common = { spoolFolder: work.spoolFolder, store, key, ledger, limits: work.limits, events, persist }
+const liveView = work.liveView ?? null
+const live = liveView === null ? null : startLiveView(liveView, (text, fields) => log('warn', text, fields))
+const traceSettings = work.traces ?? null
+const traces =
+  traceSettings === null
+    ? null
+    : await startTraces({
+        ...{ settings: traceSettings, stenoVersion: work.stenoVersion },
+        onOutcome: (outcome) => say({ kind: 'traced', outcome }),
+        onImpossible: (text) => log('error', text),
+      })
+const observer = allObservers([
+  ...(live === null ? [] : [live.observer]),
+  ...(traces === null ? [] : [traces]),
+  ...(counts === null ? [] : [createStatementCounter(counts.statements)]),
+])
+const common = { spoolFolder: work.spoolFolder, store, key, ledger, limits: work.limits, events, observer, persist }
 
 if (work.start.kind === 'first') {
   await persist(() => publishRecorder(store, key), 'known')
   await enter({ kind: 'recorder-started', steno: work.stenoVersion, spool: os.hostname() })
+  live?.recovering(true)
   await recover()
+  live?.recovering(false)
   say({ kind: 'recovered' })
 }
 const ending = await follow()
+await observer.end()
 say(ending === 'idle' ? { kind: 'idle', lastEntryTime: ledger.lastTime } : { kind: ending })
-port.close()
+// At once: a request that an observer gave up must not keep the thread, for which the next session waits.
+process.exit()
 
 async function enter(event: LedgerEvent): Promise<void> {
   await persist(() => ledger.enter([event]), 'known')
@@ -128,7 +157,10 @@ async function recover(): Promise<void> {
     const reader = createSpoolReader({ folder: work.spoolFolder, epoch, start: null })
     const sealer = createSealer({ ...common, reader, epoch, resuming: true, recovered: true })
     const end = reader.end
-    while (await sealer.step(end));
+    while (await sealer.step(end)) {
+      await live?.room()
+      await traces?.room()
+    }
     const sessions = sealer.openSessions
     sealer.closeAll()
     await sealer.flush()
@@ -156,12 +188,14 @@ async function follow(): Promise<'stopped' | 'idle'> {
     for (let at = reader.position; await sealer.step(position.writtenBytes); at = reader.position) {
       release()
       garbage.sealed(reader.position - at)
+      await live?.room()
+      await traces?.room()
       busyAt = readAt = Date.now()
     }
     release()
     if (isLast) break
     if (Date.now() - readAt >= quietMilliseconds && sealer.oldestTime === 0) garbage.quiet()
-    if (sealer.openSessions > 0) busyAt = Date.now()
+    if (sealer.openSessions > 0 || live?.isHolding() === true) busyAt = Date.now()
     else if (Date.now() - busyAt >= idleMilliseconds) {
       reader.close()
       return 'idle'

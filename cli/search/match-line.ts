@@ -1,0 +1,30 @@
+/** A statement that was found, as one line of text: session, number, time, duration, what became of it, SQL. */
+import { resultText } from '../show-session.ts'
+import { printableLine, shorten } from '../text.ts'
+import { shownDuration } from '../times.ts'
+import type { Match } from './scan.ts'
+
+const cells = { number: 6, duration: 12, result: 17 } as const
+/** However narrow the terminal, so much of the SQL is shown. */
+const sqlCellsMin = 40
+
+/** The time is UTC. Nothing that a recording holds can colour the line or end it. */
+export function matchLine({ line }: Match, width: number): string {
+  const head = [
+    line.session,
+    String(line.number).padStart(cells.number),
+    new Date(line.started).toISOString(),
+    shownDuration(Math.max(0, line.finished - line.started)).padStart(cells.duration),
+    shorten(printableLine(resultText(line)), cells.result).padEnd(cells.result),
+  ].join('  ')
+  return `${head}  ${shorten(oneLine(line.sql), Math.max(sqlCellsMin, width - head.length - 2))}`
+}
+
+/** White space that the SQL does not need is one space, so that the line shows as much as it can. */
+function oneLine(sql: string): string {
+  const text = printableLine(sql.slice(0, sqlCharactersMax).trim().replace(/\s+/g, ' '))
+  return text === '' ? '(empty)' : text
+}
+
+/** A terminal shows far less. */
+const sqlCharactersMax = 4_096
