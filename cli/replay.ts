@@ -11,6 +11,7 @@ import { openStoreFromOptions, storeOption, type StoreOptions } from './store-op
 type Options = StoreOptions &
   PagerOptions & {
     readonly plain?: true
+    readonly color?: string
     readonly speed: number
     readonly from?: number
     readonly as?: 'sql'
@@ -82,7 +83,7 @@ async function run(own: Command, session: string, options: Options): Promise<voi
         ...(options.from === undefined ? {} : { from: options.from }),
         input: process.stdin,
         output,
-        environment: process.env,
+        environment: options.color === 'never' ? { ...process.env, NO_COLOR: '1' } : process.env,
       })
     process.exitCode = options.plain === true ? await withPager(options, playTo) : await playTo(process.stdout)
   }
@@ -142,7 +143,7 @@ function collect(value: string, all: readonly string[]): string[] {
 
 function positive(text: string): number {
   const value = Number(text)
-  if (!/^\d{1,6}$/.test(text) || value < 1) throw new InvalidArgumentError('It must be a whole number from 1 on.')
+  if (!/^\d{1,12}$/.test(text) || value < 1) throw new InvalidArgumentError('It must be a whole number from 1 on.')
   return value
 }
 

@@ -4,6 +4,7 @@
  * For readers that walk through large objects back and forth. Holds at most `piecesMax` pieces, and one part that lies across pieces.
  */
 import type { Store } from '../../session/stores/store.ts'
+import { accountRead } from './read-account.ts'
 
 const pieceBytes = 512 * 1024
 const piecesMax = 8
@@ -31,6 +32,7 @@ export function createPieceCache(store: Store) {
     const known = find(key, number)
     if (known !== null) return known
     const bytes = (await store.range(key, number * pieceBytes, (number + 1) * pieceBytes)) ?? Buffer.alloc(0)
+    accountRead(bytes.length)
     const piece = { key, number, bytes }
     pieces = [...pieces.filter((other) => other.key !== key || other.number !== number).slice(1 - piecesMax), piece]
     return piece

@@ -270,7 +270,7 @@ export async function runPlayer(options: PlayerOptions): Promise<number> {
     while (!statements.complete) {
       await sleep(followMilliseconds, undefined, { signal: ending.signal })
       try {
-        continue
+        if (!(await statements.refresh())) continue
       } catch (error) {
         change({ ...state, message: { text: `What was recorded since cannot be read: ${messageOf(error)}`, style: 'bad' } })
         continue

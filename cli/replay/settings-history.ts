@@ -9,6 +9,7 @@ import { decodeParameterStatus } from '../../postgres/messages/backend.ts'
 import { readRecords } from '../../session/read-session.ts'
 import { recordType } from '../../session/records.ts'
 import type { Store } from '../../session/stores/store.ts'
+import { accountRead } from './read-account.ts'
 
 type Parameters = Readonly<Record<string, string>>
 
@@ -48,6 +49,7 @@ export function createSettingsHistory(store: Store, session: string, atStart: Pa
     if (broken || readTo >= ordinal) return
     for await (const { type, payload, ordinal: place } of readRecords(store, session, { from: readTo, to: ordinal })) {
       signal.throwIfAborted()
+      accountRead(payload.length)
       now = place
       try {
         if (type === recordType.backend) frames.push(payload)

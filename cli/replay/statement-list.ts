@@ -14,6 +14,7 @@ import { indexLineBytesMax, type IndexLine } from '../../session/statement-index
 import type { Store } from '../../session/stores/store.ts'
 import { checkStatementLine, type StatementLine } from '../statement-line.ts'
 import { createPieceCache } from './piece-cache.ts'
+import { accountRead } from './read-account.ts'
 
 /** Statements that may still run while later ones have ended; a number further ahead is not to be believed. */
 const numbersAheadMax = 100_000
@@ -90,6 +91,7 @@ export async function openStatementList(store: Store, session: string): Promise<
     let lineNumber = 0
     try {
       for await (const piece of objectPieces(store, key, (bytes) => index !== null && digest.update(bytes))) {
+        accountRead(piece.length)
         let start = 0
         for (let end = piece.indexOf(lineEnd); end >= 0; end = piece.indexOf(lineEnd, start)) {
           lineNumber++

@@ -70,13 +70,16 @@ const endingSignals = ['SIGTERM', 'SIGHUP', 'SIGINT'] as const
 
 export function openTerminal(input: TerminalInput, output: TerminalOutput, events: TerminalEvents): Terminal {
   let entered = false
+  let left = false
   let ready = true
   const onDrain = (): void => {
     ready = true
     events.onReady()
   }
   const onEnd = (): void => events.onEnd(null)
+  /** The screen was the shell's meanwhile, also when the stop came from elsewhere. */
   const onContinue = (): void => {
+    if (left) return
     take()
     events.onReturn()
   }
@@ -118,10 +121,12 @@ export function openTerminal(input: TerminalInput, output: TerminalOutput, event
       input.on('end', onEnd)
       output.on('resize', events.onResize)
       output.on('drain', onDrain)
+      process.on('SIGCONT', onContinue)
       take()
       input.resume()
     },
     leave() {
+      left = true
       giveBack()
       process.off('exit', giveBack)
       for (const [signal, handler] of signalHandlers) process.off(signal, handler)
@@ -134,8 +139,11 @@ export function openTerminal(input: TerminalInput, output: TerminalOutput, event
     },
     suspend() {
       giveBack()
-      process.once('SIGCONT', onContinue)
       process.kill(process.pid, 'SIGTSTP')
+      // Runs when the process is continued; at once where no shell could do that, and nothing stops therefore.
+      setImmediate(() => {
+        if (!entered) onContinue()
+      })
     },
   }
 }

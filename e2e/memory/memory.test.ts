@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { frontend } from '../../postgres/messages/write-for-tests.ts'
 import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
 import { startupMessage } from '../notices-nothing/raw-client.ts'
-import { startProxyProcess, steno } from '../support/proxy.ts'
+import { startProxyProcess, steno, stopUntilStored } from '../support/proxy.ts'
 
 const mebibyte = 1024 * 1024
 const copyMebibytes = 300
@@ -111,16 +111,15 @@ const loads = [
 
 for (const { name, ask, slowly, bytesMin } of loads) {
   test(`${name} passes unchanged, and the proxy stays below ${residentMebibytesMax} MiB`, async (t) => {
-    await using proxy = await startProxyProcess({
-      upstream: `host=${server.host} port=${server.port} user=postgres dbname=postgres sslmode=disable`,
-    })
+    const upstream = `host=${server.host} port=${server.port} user=postgres dbname=postgres sslmode=disable`
+    await using proxy = await startProxyProcess({ upstream })
     const expected = await stream(server, ask)
     const { result, mebibytes } = await residentDuring(proxy.pid, () => stream(proxy, ask, { slowly }))
     assert(expected.bytes >= bytesMin)
     assert.deepEqual(result, expected)
     t.diagnostic(`resident at most: ${mebibytes} MiB`)
     assert(mebibytes > 20 && mebibytes < residentMebibytesMax, `${mebibytes} MiB`)
-    assert.equal(await proxy.stop(), 0)
+    await stopUntilStored(proxy, upstream)
     const verified = await steno(['verify', '--all', '--store', proxy.storeUrl])
     assert.equal(verified.status, 0, verified.stdout + verified.stderr)
   })

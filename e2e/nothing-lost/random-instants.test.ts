@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startProxyProcess, type RunningProxy } from '../support/proxy.ts'
+import { startProxyProcess, stopUntilStored } from '../support/proxy.ts'
 import { listSpoolFiles } from '../../sidecar/spool/spool-files.ts'
 import { startPostgres } from '../../tools/embedded-postgres.ts'
 import { assertNothingLost, executedStatements, loggingSettings, mark, type Remembered } from './proof.ts'
@@ -20,7 +20,6 @@ import { connectRemembering, ConnectionEnded, execute, query } from './rememberi
 const kills = Number(process.env['STENO_KILLS'] ?? 40)
 const clients = 4
 const runMillisecondsMax = 400
-const startsMax = 10
 
 /** A small generator with a seed (mulberry32), so that a failure can be looked at again. */
 function createRandom(seed: number): (below: number) => number {
@@ -69,24 +68,6 @@ async function load(port: number, name: string, random: (below: number) => numbe
   }
 }
 
-/**
- * Starts and stops proxies until one ends with everything stored. A stop waits so long and no longer, and says by its exit code
- * that the next start goes on: this many kills leave more than a slow disk takes in that time.
- */
-async function drainSpool(upstream: string, folder: string): Promise<RunningProxy> {
-  for (let starts = 1; ; starts++) {
-    const proxy = await startProxyProcess({ upstream, folder })
-    const status = await proxy.stop()
-    const files = listSpoolFiles(proxy.spoolFolder).length
-    if (status === 0) {
-      assert.equal(files, 0, 'an exit code of 0 says that everything is stored')
-      return proxy
-    }
-    assert.match(proxy.log(), /not everything is stored; the spool keeps the rest/)
-    assert.ok(starts < startsMax, `${files} files are still in the spool:\n${proxy.log()}`)
-  }
-}
-
 test(`Nothing unrecorded, nothing lost: SIGKILL at ${kills} random instants under load`, async (t) => {
   const seed = Number(process.env['STENO_SEED'] ?? randomInt(2 ** 31))
   t.diagnostic(`STENO_SEED=${seed}`)
@@ -103,7 +84,9 @@ test(`Nothing unrecorded, nothing lost: SIGKILL at ${kills} random instants unde
     await proxy.kill()
     remembered.push(...(await Promise.all(loads)))
   }
-  const last = await drainSpool(database.url, folder)
+  const last = await startProxyProcess({ upstream: database.url, folder })
+  await stopUntilStored(last, database.url)
+  assert.deepEqual(listSpoolFiles(last.spoolFolder), [], 'an exit code of 0 says that everything is stored')
   await assertVerified(last.storeFolder, last.spoolFolder)
   const recorded = await readRecorded(last.storeFolder)
   const counts = assertNothingLost(await executedStatements(database.logFile), remembered, recorded)

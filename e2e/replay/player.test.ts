@@ -270,6 +270,29 @@ for (const [signal, code] of [
   })
 }
 
+test('Ctrl-Z gives the shell its terminal, and fg brings the player back', async () => {
+  await using shell = startInTerminal({
+    command: '/bin/sh',
+    arguments: ['-i'],
+    columns: 80,
+    rows: 24,
+    environment: { PS1: 'ready> ', ENV: '' },
+  })
+  await shell.until('ready>')
+  shell.type(`'${program}' replay last --store '${storeUrl}'\r`)
+  await shell.until(`1/${statementsInShop}`)
+  shell.type('j')
+  await shell.until('#2, ')
+  shell.type('\x1a')
+  await shell.until(/Stopped[\s\S]*ready>/)
+  assert.equal(shell.emulator.buffer.active.type, 'normal')
+  shell.type('fg\r')
+  await shell.until((screen) => screen.includes('#2, ') && screen.includes('idle max'))
+  assert.equal(shell.emulator.buffer.active.type, 'alternate')
+  shell.type('q')
+  await shell.until(/fg[\s\S]*ready>/)
+})
+
 test('an error gives the terminal back, and is then told', async () => {
   const broken = join(folder, 'broken')
   const store = await openStore(pathToFileURL(broken).href)

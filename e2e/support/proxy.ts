@@ -110,6 +110,21 @@ export async function startProxyProcess(options: ProxyOptions): Promise<RunningP
   }
 }
 
+const drainStartsMax = 10
+
+/**
+ * Stops a proxy, and starts and stops others with its spool and store until all is stored. A stop waits so long and no longer, and says
+ * by its exit code that the next start goes on: much data on a busy disk takes more than one.
+ */
+export async function stopUntilStored(proxy: RunningProxy, upstream: string): Promise<void> {
+  let last = proxy
+  for (let stops = 1; (await last.stop()) !== 0; stops++) {
+    if (stops === drainStartsMax || !last.log().includes('not everything is stored; the spool keeps the rest'))
+      throw new Error(`the proxy does not store what it recorded:\n${last.log()}`)
+    last = await startProxyProcess({ upstream, folder: proxy.folder })
+  }
+}
+
 async function untilListening(child: ChildProcess, log: () => string): Promise<{ host: string; port: number }> {
   const giveUp = AbortSignal.timeout(listenMillisecondsMax)
   for (;;) {
