@@ -4,7 +4,7 @@ import { KnownError } from '../base/errors.ts'
 export class PasswordInArgument extends KnownError {
   readonly code = 'PASSWORD_IN_ARGUMENT'
   readonly remedy =
-    'Put the connection string into the environment variable STENO_UPSTREAM or into a file named by --upstream-file; whoever lists processes can read arguments. Consider this password known and change it.'
+    'Put the connection string into the environment (STENO_UPSTREAM, for steno run DATABASE_URL, for replay --against STENO_AGAINST) or into a file named by --upstream-file or --against-file; a command under steno run finds its own in DATABASE_URL. Whoever lists processes can read arguments: consider this password known and change it.'
   readonly safeToRetry = true
   constructor() {
     super('a password was given as a process argument')

@@ -14,7 +14,7 @@ import { addFilterOptions, createStatementTest, filterHelp, isFiltered, type Fil
 import { createProgress, type Progress } from './search/progress.ts'
 import { reportCutShort, reportDamage } from './search/reports.ts'
 import { emptyCounts, scanStatements, wantedIdentity, type ScanCounts } from './search/scan.ts'
-import { openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
+import { openExistingStore, storeOption, type StoreOptions } from './store-option.ts'
 
 export const exitCodes = { done: 0, failed: 1, usage: 2, incomplete: 3 } as const
 
@@ -64,7 +64,7 @@ async function run(own: Command, wanted: readonly string[], options: Options): P
     misused('parquet is binary: name a file with --output')
   if (format === 'sql' && (wanted.length !== 1 || isFiltered(options)))
     misused('--format sql writes one whole session: name one, without filters')
-  const store = await openStoreFromOptions(options)
+  const store = await openExistingStore(options)
   const sessions: string[] = []
   for (const id of wanted) sessions.push(await findSession(store, id))
   const progress = createProgress(options.progress === true)

@@ -15,6 +15,7 @@ import {
   type ProxySettings,
   type Stopped,
 } from '../sidecar/main.ts'
+import { isLoopback } from './loopback.ts'
 import { stateFolder } from './state-folder.ts'
 import { storeOption } from './store-option.ts'
 
@@ -132,10 +133,19 @@ async function run(settings: ProxySettings, options: Options): Promise<void> {
   for (const { parameter, reason } of settings.upstream.withoutEffect)
     log.warn({ parameter }, `the connection parameter has no effect: ${reason}`)
   for (const warning of traceSettingsFrom(process.env, { queryText: options.traceQueryText }).warnings) log.warn(warning)
+  if (settings.upstream.user !== null && settings.agentToken === null && !isLoopback(settings.listen.host))
+    log.warn(
+      { host: settings.listen.host },
+      'custody without a token: everybody who reaches this address has what the upstream’s user may do; give agents a token with --agent-token-file',
+    )
   const proxy = await startProxy(settings, log)
   // Before anybody is told that it listens: who reads that may send a signal at once.
   const stopped = new Promise<Stopped>((resolve) => {
+    let firstAt = -Infinity
     const onSignal = (signal: NodeJS.Signals): void => {
+      // A shell and a wrapper such as timeout(1) may both pass on the one that a person gave.
+      if (performance.now() - firstAt < repeatedMilliseconds) return
+      firstAt = performance.now()
       log.info({ signal }, 'stopping')
       void proxy.stop().then(resolve)
     }
@@ -237,6 +247,9 @@ function refuseForPassThrough(options: Options, upstream: ConnectionSettings): v
   if (upstream.targetSessionAttributes !== 'any')
     throw wrong('target_session_attrs', 'steno cannot ask a server that it has no credential for')
 }
+
+/** Between two signals that are one to whoever gave it. */
+const repeatedMilliseconds = 300
 
 function address(text: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text)

@@ -21,7 +21,7 @@ import { createProgress, type Progress } from './search/progress.ts'
 import { reportCutShort, reportDamage } from './search/reports.ts'
 import { emptyCounts, scanStatements, type ScanCounts } from './search/scan.ts'
 import { wholeNumber } from './search/whole-number.ts'
-import { openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
+import { openExistingStore, storeOption, type StoreOptions } from './store-option.ts'
 
 export const exitCodes = { done: 0, failed: 1, usage: 2, incomplete: 3 } as const
 
@@ -71,7 +71,7 @@ Exit codes: 0 done; 1 failed; 2 used wrongly; 3 printed, but a recording could n
 async function run(given: string, options: Options): Promise<void> {
   const duckDb = await loadDuckDb()
   const sql = given === '-' ? await readInput() : given
-  const store = await openStoreFromOptions(options)
+  const store = await openExistingStore(options)
   const progress = createProgress(options.progress === true)
   const counts = emptyCounts()
   const { folder, stop } = temporaryFolder()

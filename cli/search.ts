@@ -12,7 +12,7 @@ import { reportCutShort, reportDamage } from './search/reports.ts'
 import { statementDocument } from './search/statement-document.ts'
 import { wholeNumber } from './search/whole-number.ts'
 import { printLines } from './print-lines.ts'
-import { openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
+import { openExistingStore, storeOption, type StoreOptions } from './store-option.ts'
 
 /** As grep has them, but that a failure has its own: 2 is wrong usage everywhere. */
 export const exitCodes = { found: 0, nothing: 1, usage: 2, incomplete: 3 } as const
@@ -56,7 +56,7 @@ async function run(options: Options): Promise<void> {
 
 /** The exit code. */
 async function search(options: Options): Promise<number> {
-  const store = await openStoreFromOptions(options)
+  const store = await openExistingStore(options)
   const progress = createProgress(options.progress === true)
   const counts = emptyCounts()
   const { json, limit = Infinity } = options

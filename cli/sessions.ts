@@ -14,7 +14,7 @@ import { reportCutShort, reportDamage } from './search/reports.ts'
 import { safeJson } from './search/statement-document.ts'
 import { filterSessions } from './search/wanted-sessions.ts'
 import { wholeNumber } from './search/whole-number.ts'
-import { openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
+import { openExistingStore, storeOption, type StoreOptions } from './store-option.ts'
 import { displayWidth, printableLine, shorten } from './text.ts'
 import { shownDuration } from './times.ts'
 
@@ -58,7 +58,7 @@ Exit codes: 0 done, also when there is none; 1 the store could not be read; 2 us
 }
 
 async function run(options: Options): Promise<void> {
-  await printPaged(sessionLines(await openStoreFromOptions(options), options), options)
+  await printPaged(sessionLines(await openExistingStore(options), options), options)
 }
 
 async function* sessionLines(store: Store, options: Options): AsyncGenerator<string> {

@@ -3,9 +3,11 @@
  *
  * Exit codes: 0 sound, 1 something is wrong, 2 wrong usage, 3 the store cannot be read or holds nothing to verify.
  */
+import { existsSync } from 'node:fs'
+import path from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { KnownError } from '../base/errors.ts'
-import { loadLedgerHead } from '../session/ledger-head.ts'
+import { loadLedgerHead, type AnchoredHead } from '../session/ledger-head.ts'
 import { isRecorderId } from '../session/object-keys.ts'
 import { findSession, SessionNotFound } from '../session/read-session.ts'
 import { isSessionId } from '../session/session-id.ts'
@@ -26,7 +28,7 @@ type Options = StoreOptions &
     readonly all?: true
     readonly json?: true
     readonly trustRecorder: readonly string[]
-    readonly spool?: string
+    readonly spool: readonly string[]
   }
 
 /** There is nothing in the store that could be verified. */
@@ -52,7 +54,10 @@ export function command(): Command {
     .option('--trust-recorder <id>', 'a recorder that is yours; repeat it for several', recorderId, [])
     .option(
       '--spool <folder>',
-      `take the recorder's id and the head of its ledger from its spool folder (default: ${defaultSpoolFolder()} for the default store)`,
+      "take the recorder's id and the head of its ledger from its spool folder; repeat it for several recorders " +
+        `(default: ${defaultSpoolFolder()} for the default store)`,
+      (folder: string, all: readonly string[]) => [...all, folder],
+      [],
     )
     .option('--json', 'one JSON object per finding, and one with the totals')
     .addHelpText(
@@ -105,14 +110,28 @@ async function holdsAnything(store: Store): Promise<boolean> {
 }
 
 async function trustFrom({ store, trustRecorder, spool }: Options): Promise<Trust> {
-  if (spool !== undefined) {
-    const head = await loadLedgerHead(spool)
-    if (head === null) throw new SpoolHasNoHead(`there is no ledger-head.json in ${spool}`)
-    return { recorders: trustRecorder, heads: [head] }
+  if (spool.length > 0) {
+    const heads = await Promise.all(spool.map((folder) => headsOf(folder, store)))
+    const without = spool[heads.findIndex((each) => each.length === 0)]
+    if (without !== undefined) throw new SpoolHasNoHead(`there is no ledger-head.json in ${without}`)
+    return { recorders: trustRecorder, heads: heads.flat() }
   }
   // The default spool belongs to the default store; it says what it knows, and claims not to know all recorders.
-  const head = store === defaultStoreUrl() ? await loadLedgerHead(defaultSpoolFolder()) : null
-  return { recorders: trustRecorder, heads: head === null ? [] : [head], strangers: trustRecorder.length > 0 ? 'error' : 'warning' }
+  const heads = store === defaultStoreUrl() ? await headsOf(defaultSpoolFolder(), store) : []
+  return { recorders: trustRecorder, heads, strangers: trustRecorder.length > 0 ? 'error' : 'warning' }
+}
+
+/** Of a spool folder, and of those beside it that `steno run` made for the same store while it was in use: `spool-2`, `spool-3` … */
+async function headsOf(spool: string, store: string): Promise<AnchoredHead[]> {
+  const own = await loadLedgerHead(spool)
+  const heads = own === null ? [] : [own]
+  for (let number = 2; own !== null; number++) {
+    const folder = `${path.resolve(spool)}-${number}`
+    if (!existsSync(folder)) break
+    const head = await loadLedgerHead(folder)
+    if (head?.store === store) heads.push(head)
+  }
+  return heads
 }
 
 type Report = ReturnType<typeof createReport>

@@ -4,6 +4,7 @@ import { statSync } from 'node:fs'
 import net from 'node:net'
 import { messageOf, systemCodeOf } from '../../base/errors.ts'
 import { check, failed, ok, warning, type CheckResult, type Finding } from './check.ts'
+import { isLoopback } from '../loopback.ts'
 
 export type Address = { readonly host: string; readonly port: number }
 
@@ -45,10 +46,9 @@ export type Exposure = { readonly listen: Address; readonly user: string | null;
 
 /** In custody whoever reaches the port has what the user may do. */
 export function exposureFinding({ listen, user, hasToken }: Exposure): Finding {
-  const isLocal = listen.host === '::1' || listen.host === 'localhost' || listen.host.startsWith('127.')
   if (user === null) return ok('pass-through: the database asks every agent for a credential')
   if (hasToken) return ok(`custody: who has the token acts as ${user}`)
-  if (isLocal) return ok(`custody: every process of this machine that can connect acts as ${user}`)
+  if (isLoopback(listen.host)) return ok(`custody: every process of this machine that can connect acts as ${user}`)
   return warning(
     `custody without a token: everybody who reaches ${listen.host} acts as ${user}`,
     'Give agents a token with --agent-token-file, or make sure that the network lets nobody else in.',

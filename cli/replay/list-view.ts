@@ -48,11 +48,12 @@ function factSpans(statement: StatementLine, state: PlayerState, marks: Marks): 
 }
 
 /** A transaction is open behind a statement when the server says so before the next. */
-function bracketOf({ number, transactionBefore }: StatementLine, { lines, count }: PlayerState, { bracket }: Marks): Span {
+function bracketOf({ number, transactionBefore, tag, sql }: StatementLine, { lines, count }: PlayerState, { bracket }: Marks): Span {
   const next = number < count ? lines.get(number + 1) : undefined
   const before = transactionBefore !== 'I'
-  // What follows the last statement is not known: a bracket that is open stays open.
-  const after = next === undefined || next === null ? before : next.transactionBefore !== 'I'
+  // Nobody said what came of the last statement but its own tag, which ROLLBACK TO has too.
+  const ends = (tag === 'COMMIT' || tag === 'ROLLBACK') && !/^\s*rollback\s[^;]*\bto\b/i.test(sql)
+  const after = next === undefined || next === null ? before && !ends : next.transactionBefore !== 'I'
   const failed = transactionBefore === 'E' || (after && next?.transactionBefore === 'E')
   const mark = before ? (after ? bracket.middle : bracket.last) : after ? bracket.first : ' '
   return span(mark, failed ? 'bad' : 'dim')

@@ -17,8 +17,8 @@ export type Redirected = {
 export function childEnvironment(environment: Environment, redirected: readonly Redirected[]): Record<string, string> {
   const changed: Record<string, string | null> = {}
   for (const name of wayVariables) changed[name] = null
-  // The command's own way of asking, which the proxy's plain connection must not contradict.
-  if (environment['PGSSLMODE']) changed['PGSSLMODE'] = 'disable'
+  // Encrypting what stays on this machine gains nothing, and after a refusal libpq would try once more without.
+  changed['PGSSLMODE'] = 'disable'
   const [main] = redirected
   invariant(main !== undefined, 'there is a database')
   if (!redirected.some(({ mention }) => mention.variables[0]?.startsWith('PG')))

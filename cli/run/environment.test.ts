@@ -62,7 +62,7 @@ test('PG variables complete a URL that names no password, and are not a database
 test('with a URL alone the PG variables lead to the same database, so that psql needs no argument', () => {
   const { child } = rewrite({ ...home, DATABASE_URL: 'postgresql://shop:secret@db.example/sales' })
   const { PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE } = child
-  assert.deepEqual([PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE], ['127.0.0.1', '7001', 'shop', 'TOKEN', 'sales', undefined])
+  assert.deepEqual([PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE], ['127.0.0.1', '7001', 'shop', 'TOKEN', 'sales', 'disable'])
 })
 
 test('STENO_UPSTREAM is what DATABASE_URL and the PG variables lead to, in the form they had', () => {

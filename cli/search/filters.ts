@@ -56,9 +56,7 @@ export function addFilterOptions(command: Command, timeOf: TimeOf): Command {
     .addOption(new Option('--min-duration <duration>', 'that took at least so long: 250ms, 2s, 5m').argParser(parseDuration))
     .addOption(repeated('--text <text>', 'whose SQL holds this text, in any case', (text) => plain(text).toLowerCase()))
     .addOption(repeated('--regex <pattern>', 'whose SQL fits this regular expression (RE2 syntax; (?i) for any case)', pattern))
-    .addOption(
-      repeated('--fingerprint <value>', 'of this fingerprint, as `show` and `--json` give it: the same but for literals', fingerprint),
-    )
+    .addOption(repeated('--fingerprint <value>', 'of this fingerprint, as `--json` gives it: the same but for literals', fingerprint))
     .addOption(repeated('--trace <id>', 'of this trace: 32 hexadecimal digits', trace))
 }
 

@@ -189,6 +189,9 @@ test('the proxy is stopped while the store refuses', async () => {
   const begun = Date.now()
   const stopped = proxy.stop()
   while (!proxy.log().includes('"stopping"')) await new Promise((resolve) => setTimeout(resolve, 10))
+  process.kill(proxy.pid, 'SIGTERM') // One that a wrapper passed on a second time.
+  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  assert.doesNotMatch(proxy.log(), /not everything is stored/)
   process.kill(proxy.pid, 'SIGTERM')
   assert.equal(await stopped, 1)
   assert.ok(Date.now() - begun < 15_000, 'the second signal does not wait')

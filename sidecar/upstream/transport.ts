@@ -62,7 +62,10 @@ export async function openWire(
       throw new AttemptFailed('protocol', 'this is no PostgreSQL server: it answered the request for TLS with neither yes nor no')
     if (reader.bufferedBytes > 0) throw new AttemptFailed('protocol', 'the server sent bytes that nobody asked for')
     if (encryption === 'required')
-      throw new AttemptFailed('tls', `the server does not offer TLS, which sslmode=${settings.tls.mode} demands`)
+      throw new AttemptFailed(
+        'tls',
+        `the server does not offer TLS, which sslmode=${settings.tls.mode} demands: switch TLS on there, or ask for less (sslmode=prefer or disable) where the way to it is safe`,
+      )
     return wire
   } catch (error) {
     wire.release()
