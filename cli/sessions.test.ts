@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { after, before, test } from 'node:test'
 import { saveLedgerHead } from '../session/ledger-head.ts'
 import { ledgerKey, segmentKey } from '../session/object-keys.ts'
@@ -107,6 +108,35 @@ test("a sound store is said to be sound, and only to be somebody's when nobody w
   assert.equal(open.code, 0)
   assert.match(open.out, new RegExp(`RECORDER_NOT_PINNED: .*--trust-recorder ${recorder}`))
   assert.equal((await steno('verify', '--all', '--trust-recorder', '0'.repeat(32))).code, 1)
+})
+
+test('recorders that steno run had beside a spool are known with it, and others by a --spool of their own', async () => {
+  const two = join(folder, 'two')
+  const store = openDirectoryStore(two)
+  const url = pathToFileURL(two).href
+  const [first, second] = [await createTestRecorder(store, { seed: 2 }), await createTestRecorder(store, { seed: 3 })]
+  await first.record([{ statements: 1 }])
+  await second.record([{ statements: 1 }])
+  const save = async (name: string, recorderOf: typeof first, of: string): Promise<string> => {
+    await mkdir(join(folder, name))
+    await saveLedgerHead(join(folder, name), { ...recorderOf.head(), store: of })
+    return join(folder, name)
+  }
+  const own = await save('mine', first, url)
+  const other = await save('elsewhere', second, url)
+  const alone = await steno('verify', '--all', '--store', url, '--spool', own)
+  assert.equal(alone.code, 1)
+  assert.match(alone.out, /RECORDER_UNTRUSTED/)
+  assert.equal((await steno('verify', '--all', '--store', url, '--spool', own, '--spool', other)).code, 0)
+  await save('mine-2', second, 'file:///another/store')
+  assert.equal((await steno('verify', '--all', '--store', url, '--spool', own)).code, 1)
+  await save('mine-3', second, url)
+  assert.equal((await steno('verify', '--all', '--store', url, '--spool', own)).code, 0)
+})
+
+test('a store that was named and is not there is said to be missing', async () => {
+  const { code, err } = await steno('sessions', '--store', `file://${folder}/none`)
+  assert.deepEqual([code, err.split(':')[0]], [1, 'STORE_NOT_FOUND'])
 })
 
 test('one session is verified by id, by the beginning of its id, or as the last', async () => {
