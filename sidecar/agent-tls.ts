@@ -4,6 +4,7 @@
  * It keeps bystanders on the same machine from reading along. It proves nothing about steno to a client that verifies
  * certificates, because nobody vouches for it; such a client is told to use sslmode=require or a plain connection to localhost.
  */
+import { constants } from 'node:crypto'
 import { once } from 'node:events'
 import type net from 'node:net'
 import tls from 'node:tls'
@@ -39,7 +40,8 @@ async function createEphemeralContext(): Promise<tls.SecureContext> {
   })
   const privateKey = Buffer.from(await crypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64')
   const pem = `-----BEGIN PRIVATE KEY-----\n${privateKey}\n-----END PRIVATE KEY-----\n`
-  return tls.createSecureContext({ key: pem, cert: certificate.toString('pem') })
+  // As PostgreSQL does: a write that meets a renegotiation may never complete, and nobody needs one.
+  return tls.createSecureContext({ key: pem, cert: certificate.toString('pem'), secureOptions: constants.SSL_OP_NO_RENEGOTIATION })
 }
 
 /**

@@ -261,8 +261,11 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   function onPeerClosed(to: Peer, gone: SessionClose['reason']): void {
     reason ??= frontendScanner.terminated ? 'terminated' : gone
     turns.commit()
-    if (!to.closed) turns.afterGathered(() => finish(to))
-    else if (agent.closed && upstream.closed) onBothClosed()
+    if (!to.closed) {
+      turns.afterGathered(() => finish(to))
+      // With nobody left to answer, the database is not waited for longer, whatever state the connection is in.
+      if (to === upstream) setTimeout(() => upstream.socket.destroy(), closeMilliseconds).unref()
+    } else if (agent.closed && upstream.closed) onBothClosed()
   }
   function onBothClosed(): void {
     if (closed) return
@@ -343,9 +346,9 @@ const closeMilliseconds = 5_000
 /** Ends the connection to a peer once it has taken what was handed over; one that then does not close its side is cut off. */
 function finish(peer: Peer): void {
   const { socket } = peer
-  socket.once('finish', () => {
-    setTimeout(() => socket.destroy(), closeMilliseconds).unref()
-  })
+  const cutOffLater = (): void => void setTimeout(() => socket.destroy(), closeMilliseconds).unref()
+  if (socket.writableFinished) cutOffLater()
+  else socket.once('finish', cutOffLater)
   peer.end()
   peer.resume('backlog') // Not what is held for the spool: nothing bounds what would be gathered then.
 }

@@ -59,6 +59,14 @@ test('PG variables complete a URL that names no password, and are not a database
   assert.equal(child['PGSSLMODE'], 'disable')
 })
 
+test('blanks and a line end around a URL are nothing, as drivers have it', () => {
+  for (const written of [' postgresql://shop:secret@db.example/sales', 'postgresql://shop:secret@db.example/sales\n']) {
+    const { child } = rewrite({ ...home, REPLICA: written, DATABASE_URL: written })
+    assert.equal(child['DATABASE_URL'], 'postgresql://shop:TOKEN@127.0.0.1:7001/sales?sslmode=disable')
+    assert.doesNotMatch(child['REPLICA'] ?? '', /secret/)
+  }
+})
+
 test('with a URL alone the PG variables lead to the same database, so that psql needs no argument', () => {
   const { child } = rewrite({ ...home, DATABASE_URL: 'postgresql://shop:secret@db.example/sales' })
   const { PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE } = child

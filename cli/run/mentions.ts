@@ -68,7 +68,8 @@ export function findMentions(environment: Environment): Found {
 }
 
 /** Null for what names no PostgreSQL database. @throws BadVariable */
-function readVariable(variable: string, value: string): WrittenConnection | null {
+function readVariable(variable: string, written: string): WrittenConnection | null {
+  const value = written.trim() // Drivers take blanks and a line's end around a URL for nothing, and so does this.
   const isNamedSo = connectionName.test(variable)
   if (/\s/.test(value) && !isNamedSo) return null // A sentence, perhaps with a URL in it.
   try {

@@ -7,8 +7,11 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import tls from 'node:tls'
+import { frontend } from '../../postgres/messages/write-for-tests.ts'
 import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
 import { connectRemembering, ConnectionEnded, message, query, startup } from '../nothing-lost/remembering-client.ts'
+import { startupMessage } from '../notices-nothing/raw-client.ts'
 import { startFailureWorld, untilReceived, sendRaw } from './world.ts'
 
 let database: EmbeddedPostgres
@@ -84,6 +87,27 @@ test('an agent leaves in the middle of its TLS handshake', async () => {
   }
   await world.assertOthersGoOn()
   assert.deepEqual([...(await world.recorded()).keys()], ['bystander', 'fresh-1'])
+})
+
+test('an agent renegotiates TLS in the middle of a result', async () => {
+  await using world = await startFailureWorld(database.url)
+  const socket = connect(world.port, '127.0.0.1')
+  socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]))
+  assert.equal(String((await once(socket, 'data'))[0]), 'S')
+  const secured = tls.connect({ socket, maxVersion: 'TLSv1.2', rejectUnauthorized: false })
+  await once(secured, 'secureConnect')
+  secured.write(startupMessage({ user: 'agent', database: 'postgres', application_name: 'renegotiates' }))
+  await once(secured, 'data')
+  secured.write(frontend.query("select repeat('x', 200000) from generate_series(1, 60)"))
+  await once(secured, 'data')
+  const refusal = await new Promise<Error | null>((resolve) => {
+    secured.on('error', resolve)
+    secured.resume().renegotiate({ rejectUnauthorized: false }, resolve)
+  })
+  assert.ok(refusal instanceof Error, 'the renegotiation is refused')
+  socket.destroy()
+  await world.assertOthersGoOn()
+  assert.ok((await world.recorded()).has('renegotiates'))
 })
 
 test('an agent asks to cancel something and never closes the connection', async () => {

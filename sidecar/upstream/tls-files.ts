@@ -5,7 +5,7 @@
  * As libpq, except that a file which was named and is missing is an error even where libpq would go on without verification.
  * Source: PostgreSQL documentation, "SSL Support".
  */
-import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
+import { constants, createHash, createPrivateKey, X509Certificate } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
@@ -46,6 +46,7 @@ export async function loadTls(settings: TlsSettings): Promise<TlsContext> {
     ...(client === null ? {} : client),
     minVersion: settings.minimumVersion,
     maxVersion: settings.maximumVersion,
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
   }
   const name = createHash('sha256').update(JSON.stringify(options)).digest('base64')
   const known = contexts.get(name)
