@@ -3,7 +3,7 @@
  * Method: `bin/steno` in a pseudo-terminal with a real less, and with pagers that tell what they were given.
  */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
