@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -71,8 +71,10 @@ test('what cannot be read is named, the rest is shown, and the exit code says so
     assert.match(stderr, new RegExp(`steno: session ${damagedSession} cannot be read to its end: .*RECORDING_DAMAGED`))
     assert.doesNotMatch(stderr, /\x1b/)
   }
-  const gone = await steno(['search', '--store', pathToFileURL(join(folder, 'sessions', 'none')).href])
-  assert.equal(gone.status, 1, 'an empty store holds nothing that fits')
+  const nowhere = join(damaged, 'nowhere')
+  assert.equal((await steno(['search', '--store', pathToFileURL(nowhere).href])).status, 3, 'a store that is not there may hold anything')
+  mkdirSync(nowhere)
+  assert.equal((await steno(['search', '--store', pathToFileURL(nowhere).href])).status, 1, 'an empty store holds nothing that fits')
 })
 
 test('--limit stops, and a reader that goes away ends it quietly', async () => {
