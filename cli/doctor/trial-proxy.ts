@@ -5,8 +5,8 @@
  * port for as long as it is open. The folder lies below the system's temporary folder, closed to others, and is removed.
  */
 import { randomBytes } from 'node:crypto'
-import { rmSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -108,10 +108,10 @@ async function withTrialProxy<Result>(
   { allowCleartextPassword }: Trial,
   use: (address: { host: string; port: number }, stopped: () => Promise<Recorded | null>) => Promise<Result>,
 ): Promise<Result> {
-  const folder = await mkdtemp(join(tmpdir(), 'steno-doctor-'))
+  const folder = mkdtempSync(join(tmpdir(), 'steno-doctor-')) // At once: between making it and what removes it no signal may come.
   const storeUrl = pathToFileURL(join(folder, 'store')).href
   // A check that ran out of time is not waited for.
-  const removeAtExit = (): void => rmSync(folder, { recursive: true, force: true })
+  const removeAtExit = (): void => rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
   process.once('exit', removeAtExit)
   try {
     const proxy = await startProxy(
