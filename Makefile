@@ -11,8 +11,12 @@ TEST_FILES ?= **/*.test.ts
 # A test that hangs is a failure. Longer than the longest that runs.
 TEST_MILLISECONDS_MAX ?= 300000
 
+# What passed and failed, for `test-again`.
+TEST_STATE := .cache/tests.json
+RUN_TESTS = node --test --test-concurrency=$(TEST_CONCURRENCY) --test-timeout=$(TEST_MILLISECONDS_MAX) --test-rerun-failures=$(TEST_STATE) --test-reporter=spec '$(TEST_FILES)'
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-smoke fuzz kills format clean
+.PHONY: help setup demo test test-again check bench bench-smoke fuzz kills format clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do printf '%-20s %s\n' "$$target" "$$text"; done
@@ -29,7 +33,11 @@ demo: setup ## Start a PostgreSQL, run a scripted agent through steno, show and 
 	node examples/demo.ts
 
 test: setup ## Run all tests, end to end too
-	node --test --test-concurrency=$(TEST_CONCURRENCY) --test-timeout=$(TEST_MILLISECONDS_MAX) --test-reporter=spec '$(TEST_FILES)'
+	@mkdir -p .cache && rm -f $(TEST_STATE)
+	$(RUN_TESTS)
+
+test-again: setup ## Run only what failed in the last `make test`
+	$(RUN_TESTS)
 
 check: setup ## Everything else that a change must pass, cheapest first
 	tsc --noEmit
