@@ -18,6 +18,7 @@ const allowed: Readonly<Record<string, string>> = {
   Unlicense: 'public domain',
   'BSD-2-Clause': 'asks for its notice only',
   'BSD-3-Clause': 'asks for its notice, and not to advertise with its authors',
+  'PSF-2.0': 'asks for its notice, and to say what was changed',
 }
 
 /** Packages that name no licence in their metadata; each was looked up by hand. */
