@@ -32,8 +32,16 @@ export type AuthenticationMethod = (typeof authenticationMethods)[number]
 export type TlsSettings = {
   readonly mode: SslMode
   readonly negotiation: 'postgres' | 'direct'
-  /** Root certificates: a file, the system's own, or null for the default file if there is one. */
-  readonly rootCertificates: { readonly kind: 'file'; readonly path: string } | { readonly kind: 'system' } | null
+  /**
+   * Root certificates: a file, the system's own, or null for the default file if there is one. What no connection string can say: PEM
+   * that is at hand, and `public`, the system's or, where it has none, those that Node was built with.
+   */
+  readonly rootCertificates:
+    | { readonly kind: 'file'; readonly path: string }
+    | { readonly kind: 'system' }
+    | { readonly kind: 'pem'; readonly text: string }
+    | { readonly kind: 'public' }
+    | null
   readonly certificate: string | null
   readonly key: string | null
   readonly keyPassword: Secret | null

@@ -3,8 +3,9 @@
  * the database takes is gone.
  */
 import { invariant } from '../../base/invariant.ts'
-import { pgVariables, wayVariables, type Environment, type Mention, type Told } from './mentions.ts'
-import type { Target } from './written-connection.ts'
+import { pgVariables, wayVariables } from '../../postgres/connection-forms/pg-variables.ts'
+import type { Target } from '../../postgres/connection-forms/written-connection.ts'
+import type { Environment, Mention, Told } from './mentions.ts'
 
 /** A mention and where it leads now. */
 export type Redirected = {

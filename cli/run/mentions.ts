@@ -3,13 +3,13 @@
  *
  * Reads the given environment only; opens nothing. What other variables mean (`DB_HOST`, `SPRING_DATASOURCE_HOST`) is not guessed.
  */
+import { readJdbc } from '../../postgres/connection-forms/jdbc-form.ts'
+import { readKeywords } from '../../postgres/connection-forms/keyword-form.ts'
+import { pgVariables } from '../../postgres/connection-forms/pg-variables.ts'
+import { readUrl } from '../../postgres/connection-forms/url-form.ts'
+import type { Target, WrittenConnection } from '../../postgres/connection-forms/written-connection.ts'
 import { BadConnectionString } from '../../postgres/connection-string-text.ts'
-import { keywords } from '../../postgres/connection-string-keywords.ts'
 import { BadVariable } from './errors.ts'
-import { readJdbc } from './jdbc-form.ts'
-import { readKeywords } from './keyword-form.ts'
-import { readUrl } from './url-form.ts'
-import { concernsTheWay, proxyHost, type Target, type WrittenConnection } from './written-connection.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -151,29 +151,6 @@ function pgMention(variables: readonly string[], values: ReadonlyMap<string, str
     changes: (target) => ({ ...pgVariables(target), PGSSLMODE: 'disable' }),
   }
 }
-
-/** The variables by which libpq, and all who follow it, find the target without being told. */
-export function pgVariables({ port, user, password, database }: Target): Changes {
-  return {
-    PGHOST: proxyHost,
-    PGPORT: String(port),
-    ...(user === null ? {} : { PGUSER: user }),
-    ...(password === null ? {} : { PGPASSWORD: password }),
-    ...(database === null ? {} : { PGDATABASE: database }),
-  }
-}
-
-/**
- * The variables that say how to reach, trust or sign in to a database. None of them fits the proxy, so a command gets none of them
- * but those that `changes` sets again.
- */
-export const wayVariables: readonly string[] = [
-  ...Object.entries(keywords.honoured)
-    .filter(([keyword, variable]) => variable !== null && concernsTheWay(keyword) && !['dbname', 'connect_timeout'].includes(keyword))
-    .map(([, variable]) => variable!)
-    .filter((variable) => !['PGHOST', 'PGPORT'].includes(variable)),
-  ...['PGREQUIRESSL', 'PGSSLCOMPRESSION', 'PGGSSLIB', 'PGGSSDELEGATION', 'PGKRBSRVNAME'],
-]
 
 /** Whether an argument of the command names a database by itself, past what its environment says. */
 export function namesDatabase(argument: string): boolean {

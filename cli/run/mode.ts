@@ -9,10 +9,10 @@ import { existsSync, readFileSync } from 'node:fs'
 import os from 'node:os'
 import { systemCodeOf } from '../../base/errors.ts'
 import { findPassword } from '../../postgres/authentication/password-file.ts'
+import { keywordText } from '../../postgres/connection-forms/keyword-form.ts'
 import { keywords } from '../../postgres/connection-string-keywords.ts'
 import { parseConnectionString, type ConnectionSettings } from '../../postgres/connection-string.ts'
 import { BadVariable } from './errors.ts'
-import { keywordText } from './keyword-form.ts'
 import type { Environment, Mention, Told } from './mentions.ts'
 
 export type Upstream = Told & {

@@ -3,7 +3,7 @@
  *
  * Data only. `url-form.ts`, `jdbc-form.ts` and `keyword-form.ts` read and write the forms.
  */
-import { keywords } from '../../postgres/connection-string-keywords.ts'
+import { keywords } from '../connection-string-keywords.ts'
 
 export const proxyHost = '127.0.0.1'
 

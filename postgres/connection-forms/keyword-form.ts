@@ -3,7 +3,7 @@
  *
  * Keywords that libpq does not know, as `TimeZone` or a pool's size, are kept for the driver.
  */
-import { splitConnectionString } from '../../postgres/connection-string-text.ts'
+import { splitConnectionString } from '../connection-string-text.ts'
 import { concernsTheWay, notForTheProxy, proxyHost, sslModeOf, type WrittenConnection } from './written-connection.ts'
 
 /** A semicolon is how .NET and ODBC part their pairs, which look alike and mean other things. */

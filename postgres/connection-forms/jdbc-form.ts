@@ -4,7 +4,7 @@
  * Source: pgJDBC documentation, "Connecting to the Database". Its own defaults differ from libpq's: localhost, never a Unix socket, and
  * `ssl=true` verifies the certificate. A certificate or key in Java's own formats is not understood by steno.
  */
-import { splitConnectionString } from '../../postgres/connection-string-text.ts'
+import { splitConnectionString } from '../connection-string-text.ts'
 import { joinedQuery, splitQuery, type Parameter } from './url-query.ts'
 import { concernsTheWay, notForTheProxy, proxyHost, sslModeOf, type Target, type WrittenConnection } from './written-connection.ts'
 

@@ -1,5 +1,5 @@
 /** The query of a URL as drivers of databases read it: `+` is a plus. */
-import { BadConnectionString } from '../../postgres/connection-string-text.ts'
+import { BadConnectionString } from '../connection-string-text.ts'
 
 /** Decoded. `isBare` is one without `=`. */
 export type Parameter = { readonly name: string; readonly value: string; readonly isBare?: true }

@@ -3,7 +3,7 @@
  *
  * The last `@` before the path ends the credentials, as browsers and most drivers have it. Knows nothing of the environment.
  */
-import { BadConnectionString, splitConnectionString } from '../../postgres/connection-string-text.ts'
+import { BadConnectionString, splitConnectionString } from '../connection-string-text.ts'
 import { joinedQuery, percentDecoded, splitQuery, type Parameter } from './url-query.ts'
 import { concernsTheWay, notForTheProxy, proxyHost, sslModeOf, type Target, type WrittenConnection } from './written-connection.ts'
 
