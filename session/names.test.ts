@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { ledgerKey, manifestKey, nameOf, recorderKey, segmentKey, statementIndexKey } from './object-keys.ts'
+import { attestationKey, ledgerKey, manifestKey, nameOf, recorderKey, segmentKey, statementIndexKey } from './object-keys.ts'
 import { isSessionId, newSessionId, sessionTime } from './session-id.ts'
 import { checkKey } from './stores/keys.ts'
 
@@ -37,6 +37,7 @@ test('every name that is given is read back, and every store takes it', () => {
         [manifestKey(session), { kind: 'manifest', session }],
         [ledgerKey(recorder, number), { kind: 'ledger', recorder, number }],
         [recorderKey(recorder), { kind: 'recorder', recorder }],
+        [attestationKey(recorder), { kind: 'attestation', recorder }],
       ] as const
       for (const [key, name] of names) {
         checkKey(key)

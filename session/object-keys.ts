@@ -8,6 +8,8 @@ import { isSessionId, sessionTime } from './session-id.ts'
 export const sessionsPrefix = 'sessions/'
 export const ledgersPrefix = 'ledger/'
 export const recordersPrefix = 'recorders/'
+/** What control checked of a recorder before it took anything of it. */
+export const attestationsPrefix = 'attested/'
 /** What `probe.ts` puts and removes; one may be left behind by a killed process. */
 export const probesPrefix = 'probe/'
 
@@ -47,12 +49,18 @@ export function recorderKey(recorder: string): string {
   return `${recordersPrefix}${recorder}.json`
 }
 
+/** Written by control, never by a recorder. */
+export function attestationKey(recorder: string): string {
+  return `${attestationsPrefix}${recorder}.json`
+}
+
 export type ObjectName =
   | { readonly kind: 'segment'; readonly session: string; readonly number: number }
   | { readonly kind: 'index'; readonly session: string; readonly number: number }
   | { readonly kind: 'manifest'; readonly session: string }
   | { readonly kind: 'ledger'; readonly recorder: string; readonly number: number }
   | { readonly kind: 'recorder'; readonly recorder: string }
+  | { readonly kind: 'attestation'; readonly recorder: string }
   | { readonly kind: 'probe' }
   /** A name that steno never gives. */
   | { readonly kind: 'foreign' }
@@ -68,6 +76,7 @@ function guess(key: string): ObjectName {
   const [top, ...rest] = key.split('/')
   if (top === 'probe') return { kind: 'probe' }
   if (top === 'recorders' && rest.length === 1) return { kind: 'recorder', recorder: rest[0]!.replace(/\.json$/, '') }
+  if (top === 'attested' && rest.length === 1) return { kind: 'attestation', recorder: rest[0]!.replace(/\.json$/, '') }
   if (top === 'ledger' && rest.length === 2) return { kind: 'ledger', recorder: rest[0]!, number: numberIn(rest[1]!) }
   if (top !== 'sessions' || rest.length !== 3 || !isSessionId(rest[1]!)) return { kind: 'foreign' }
   const [, session, file] = rest as [string, string, string]
@@ -89,6 +98,8 @@ function keyOf(name: ObjectName): string | null {
       return name.number > 0 && isRecorderId(name.recorder) ? ledgerKey(name.recorder, name.number) : null
     case 'recorder':
       return isRecorderId(name.recorder) ? recorderKey(name.recorder) : null
+    case 'attestation':
+      return isRecorderId(name.recorder) ? attestationKey(name.recorder) : null
     default:
       return null
   }

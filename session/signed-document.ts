@@ -13,6 +13,8 @@ import { BadDocument, isObject, parseJson } from './shape.ts'
 export const signedDocumentBytesMax = 64 * 1024 * 1024
 
 const signatureBytes = 64
+/** Base64 with padding, and a line feed. */
+const signatureLineBytes = 89
 
 export type SignedDocument = {
   readonly value: Readonly<Record<string, unknown>>
@@ -22,24 +24,30 @@ export type SignedDocument = {
   isSignedBy(publicKey: KeyObject): boolean
 }
 
-export function signDocument(value: object, key: RecorderKey): { readonly bytes: Buffer; readonly sha256: string } {
+export function signDocument(value: object, key: Pick<RecorderKey, 'sign'>): { readonly bytes: Buffer; readonly sha256: string } {
   const line = Buffer.from(JSON.stringify(value), 'utf8')
   const bytes = Buffer.concat([line, Buffer.from(`\n${key.sign(line).toString('base64')}\n`, 'latin1')])
   return { bytes, sha256: sha256Of(bytes) }
 }
 
-/** @throws BadDocument; the signature is not checked yet, since only the content says whose it must be */
-export function readSignedDocument(bytes: Buffer, type: string): SignedDocument {
+/** The two lines of a signed document: what was signed, and the signature. @throws BadDocument */
+export function signedLinesOf(bytes: Buffer, type: string): { readonly line: Buffer; readonly signature: Buffer } {
   if (bytes.length > signedDocumentBytesMax) throw new BadDocument(`the ${type} is ${bytes.length} bytes long`)
   const lineEnd = bytes.indexOf(0x0a)
   if (lineEnd < 0) throw new BadDocument(`the ${type} has no signature line`)
-  const encoded = bytes.toString('latin1', lineEnd + 1)
-  const signature = Buffer.from(encoded, 'base64')
   // Base64 has several spellings of the same bytes; only the one that steno writes counts.
+  const isOfLength = bytes.length - lineEnd - 1 === signatureLineBytes
+  const encoded = isOfLength ? bytes.toString('latin1', lineEnd + 1) : ''
+  const signature = Buffer.from(encoded, 'base64')
   if (signature.length !== signatureBytes || `${signature.toString('base64')}\n` !== encoded) {
     throw new BadDocument(`the ${type} has no well-formed signature line`)
   }
-  const line = bytes.subarray(0, lineEnd)
+  return { line: bytes.subarray(0, lineEnd), signature }
+}
+
+/** @throws BadDocument; the signature is not checked yet, since only the content says whose it must be */
+export function readSignedDocument(bytes: Buffer, type: string): SignedDocument {
+  const { line, signature } = signedLinesOf(bytes, type)
   const value = parseJson(line, `the ${type}`)
   if (!isObject(value) || value['type'] !== type) throw new BadDocument(`this is not a ${type}`)
   if (value['version'] !== 1) throw new BadDocument(`the ${type} is not of version 1, which this release reads`)

@@ -53,6 +53,13 @@ export function testIdentity(session: string, opened: number, recorder: string):
   }
 }
 
+type TestRecordingOptions = {
+  readonly close?: boolean
+  readonly gap?: boolean
+  readonly tag?: string
+  readonly attested?: Readonly<Record<string, string>>
+}
+
 export type TestSegment = { readonly statements: number }
 
 export function payloadOf(value: unknown): Buffer {
@@ -92,12 +99,15 @@ export async function createTestRecorder(
     heartbeat: () => log({ kind: 'heartbeat', openSessions: 0 }),
     lastLedgerKey: () => ledgerKey(key.id, ledger.head()!.number),
     /** One session with the given number of statements in each segment; `close: false` leaves it open. */
-    async record(segments: readonly TestSegment[], { close = true, gap = false, tag = '' } = {}): Promise<string> {
+    async record(
+      segments: readonly TestSegment[],
+      { close = true, gap = false, tag = '', attested = {} }: TestRecordingOptions = {},
+    ): Promise<string> {
       now += 1000
       sessions += 1
       const opened = now
       const session = testSessionId(opened, seed * 1000 + sessions)
-      const identity = testIdentity(session, opened, key.id)
+      const identity = { ...testIdentity(session, opened, key.id), attested }
       const gaps: Gap[] = []
       const stored: ManifestSegment[] = []
       let previous: string | null = null

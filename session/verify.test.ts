@@ -2,11 +2,22 @@
 // ledger, manifest and digests included; each untruth must be found by its own code.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { sealAttestation } from './attestation.ts'
 import { sha256Of } from './digest.ts'
 import { createLedger, readLedgerEntry, type LedgerEvent } from './ledger.ts'
 import { readManifest, sealManifest, type Manifest } from './manifest.ts'
 import { createMemoryStore, type MemoryStore } from './memory-store.ts'
-import { ledgerKey, ledgerPrefix, manifestKey, recorderKey, segmentKey, statementIndexKey } from './object-keys.ts'
+import {
+  attestationKey,
+  ledgerKey,
+  ledgerPrefix,
+  ledgersPrefix,
+  manifestKey,
+  recorderKey,
+  segmentKey,
+  statementIndexKey,
+} from './object-keys.ts'
+import { publishRecorder } from './recorder-key.ts'
 import { decodeRecords, encodeRecord, recordType, type SessionRecord } from './records.ts'
 import { openSegment, sealSegment, type SegmentFields } from './segment.ts'
 import { encodeStatementIndex, type IndexLine } from './statement-index.ts'
@@ -380,10 +391,47 @@ test('of a store with several sessions only those asked for are verified, and al
   let counts: VerifyCounts | null = null
   const options = { sessions: [wanted], trust: { recorders: [key.id] }, onProgress: (next: VerifyCounts) => void (counts = next) }
   assert.deepEqual(await Array.fromAsync(verifyStore(store, options)), [])
-  assert.deepEqual(counts, { sessions: 1, segments: 1, statements: 1, ledgerEntries: 7 })
+  assert.deepEqual(counts, { sessions: 1, segments: 1, statements: 1, ledgerEntries: 7, attestedRecorders: 0 })
   store.objects.delete(ledgerKey(key.id, 2))
   assert.deepEqual((await Array.fromAsync(verifyStore(store, options)))[0]?.code, 'LEDGER_HOLE')
 })
+
+// Goal: a store is verified while pods come and go. Method: another recorder begins between the listing of ledgers and that of recorders, as far
+// as it had come then.
+for (const [what, isEntered, isAttested, expected] of [
+  ['has entered its start', true, false, []],
+  ['was attested just now and has entered nothing yet', false, true, ['OBJECT_AWAITS_LEDGER']],
+  ['has entered nothing, and nobody says since when', false, false, ['LEDGER_MISSING']],
+] as const) {
+  test(`a recorder that comes while the store is listed, and ${what}`, async () => {
+    const { store, session } = await createWorld()
+    const comer = testKey(2)
+    const control = testKey(9)
+    const begins = async (): Promise<void> => {
+      const pod = { podUid: 'u', podName: 'p', podNamespace: 'n', serviceAccount: 's', nodeName: null, owner: null, image: null }
+      const attestation = sealAttestation({ recorder: comer.id, time: Date.now(), pod }, control)
+      if (isAttested) await store.putIfAbsent(attestationKey(comer.id), attestation.bytes)
+      await publishRecorder(store, comer)
+      const { objectKey, bytes } = createLedger({ key: comer, head: null }).entry(
+        [{ kind: 'recorder-started', steno: 'x', spool: 'y' }],
+        Date.now(),
+      )
+      if (isEntered) await store.putIfAbsent(objectKey, bytes)
+    }
+    const changing: MemoryStore = {
+      ...store,
+      async *list(prefix) {
+        yield* store.list(prefix)
+        if (prefix === ledgersPrefix) await begins()
+      },
+    }
+    const options = { sessions: [session], trust: { recorders: [key.id, comer.id] } }
+    assert.deepEqual(
+      (await Array.fromAsync(verifyStore(changing, options))).map(({ code }) => code),
+      expected,
+    )
+  })
+}
 
 test('who is trusted is decided from outside the store', async () => {
   const { store } = await createWorld()

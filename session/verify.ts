@@ -21,6 +21,8 @@ export type VerifyCounts = {
   readonly segments: number
   readonly statements: number
   readonly ledgerEntries: number
+  /** Recorders that are trusted because a key of `trust.attesters` attested them. */
+  readonly attestedRecorders: number
 }
 
 export type VerifyOptions = {
@@ -40,7 +42,7 @@ export async function* verifyStore(
   { sessions, trust = {}, onProgress = () => {} }: VerifyOptions = {},
 ): AsyncGenerator<Finding> {
   const books = createLedgerBooks(store, trust)
-  const counts = { sessions: 0, segments: 0, statements: 0, ledgerEntries: 0 }
+  const counts = { sessions: 0, segments: 0, statements: 0, ledgerEntries: 0, attestedRecorders: 0 }
   const seen = new Set<string>()
   let current = null as { readonly session: string; readonly objects: ObjectInformation[] } | null
   let ledgersRead = false
@@ -57,6 +59,7 @@ export async function* verifyStore(
       },
       onStatements: (count) => (counts.statements += count),
     })
+    counts.attestedRecorders = books.attestedCount()
     onProgress({ ...counts })
   }
 
@@ -77,6 +80,10 @@ export async function* verifyStore(
       case 'recorder':
         yield* books.meet(name.recorder)
         break
+      case 'attestation':
+        if ((yield* books.attestations.of(name.recorder)).kind === 'absent')
+          yield finding('ATTESTATION_DAMAGED', 'the attestation is no readable object', { key: object.key })
+        break
       default:
         // Keys come in order, so a session's objects stand together.
         if (current?.session !== name.session) {
@@ -91,6 +98,7 @@ export async function* verifyStore(
   ledgersRead = true
   // Sessions of which nothing is left but what the ledger says.
   for (const session of sessions ?? books.sessions()) if (!seen.has(session)) yield* check(session, [])
+  onProgress({ ...counts, attestedRecorders: books.attestedCount() })
 }
 
 async function* objectsToVerify(store: Store, sessions: readonly string[] | undefined): AsyncGenerator<ObjectInformation> {

@@ -17,7 +17,7 @@ const listsFreshMilliseconds = 6 * 3_600_000
 const outputBytesMax = 16 * 1024 * 1024
 
 // Of all that a program depends on, what it loads when it runs. The C library must be the one of the system's own loader.
-const neededPackage = /^(lib.+|python3.*|postgresql(-client)?-\d+|haproxy|pgbouncer)$/
+const neededPackage = /^(lib.+|python3.*|postgresql(-client)?-\d+|haproxy|pgbouncer|ceph-.+|radosgw)$/
 const unneededPackage = /^(libc6|libc-(bin|l10n|dev).*|libgcc-s\d|libstdc\+\+\d|libllvm.*|libz3.*|libperl.*|lib.+-perl|libpam-modules.*)$/
 
 /** apt could not provide what was asked for. */

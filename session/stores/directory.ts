@@ -151,7 +151,9 @@ export function openDirectoryStore(folder: string, files: DirectoryFiles = { ope
   function unavailable(what: string, error: unknown): unknown {
     return error instanceof StoreUnavailable
       ? error
-      : new StoreUnavailable(`${what} in ${url}: ${messageOf(error)}`, remedyFor(error), error)
+      : new StoreUnavailable(`${what} in ${url}: ${messageOf(error)}`, remedyFor(error), error, {
+          isFull: ['ENOSPC', 'EDQUOT'].includes(systemCodeOf(error) ?? ''),
+        })
   }
 
   return {

@@ -4,6 +4,13 @@ import { KnownError } from '../../base/errors.ts'
 import { probesPrefix } from '../object-keys.ts'
 import type { Store } from './store.ts'
 
+/** The store replaces objects that are there; nothing may be recorded into it. */
+export class StoreOverwrites extends KnownError {
+  readonly code = 'STORE_OVERWRITES'
+  readonly remedy = 'Use a store that refuses a second conditional put: a file system with hard links, Amazon S3, Ceph radosgw or MinIO.'
+  readonly safeToRetry = true
+}
+
 /** The store does not keep what a recording needs; nothing may be recorded into it. */
 export class StoreUnfit extends KnownError {
   readonly code = 'STORE_UNFIT'
@@ -13,7 +20,7 @@ export class StoreUnfit extends KnownError {
 
 /**
  * Puts two different objects under one key and looks which is kept; removes it again.
- * @throws StoreUnfit when the second replaced the first or was not refused, StoreUnavailable
+ * @throws StoreOverwrites when the second replaced the first, StoreUnfit when it was not refused, StoreUnavailable
  */
 export async function probeStore(store: Store): Promise<void> {
   const key = `${probesPrefix}${randomUUID()}`
@@ -21,7 +28,7 @@ export async function probeStore(store: Store): Promise<void> {
   try {
     if ((await store.putIfAbsent(key, first)) !== 'stored') throw new StoreUnfit(`${store.url} says that a key just made up is taken`)
     const second = await store.putIfAbsent(key, Buffer.from('second'))
-    if (!(await store.get(key))?.equals(first)) throw new StoreUnfit(`${store.url} lets a second put replace an object`)
+    if (!(await store.get(key))?.equals(first)) throw new StoreOverwrites(`${store.url} lets a second put replace an object`)
     if (second !== 'exists') throw new StoreUnfit(`${store.url} does not say that a second put was refused`)
   } finally {
     await store.delete(key)

@@ -34,8 +34,11 @@ export class StoreUnavailable extends KnownError {
   readonly code = 'STORE_UNAVAILABLE'
   readonly remedy: string
   readonly safeToRetry = true
-  constructor(what: string, remedy: string, cause?: unknown) {
+  /** For want of room, which waiting alone does not make. */
+  readonly isFull: boolean
+  constructor(what: string, remedy: string, cause?: unknown, { isFull = false }: { readonly isFull?: boolean } = {}) {
     super(what, { cause })
     this.remedy = remedy
+    this.isFull = isFull
   }
 }

@@ -10,6 +10,8 @@ export const errorCodes = {
   RECORDER_MISSING: "a ledger's recorder has not published its key",
   RECORDER_DAMAGED: 'a recorder document is damaged, forged or of another recorder',
   RECORDER_UNTRUSTED: 'a recorder is none of those that were said to be trusted',
+  ATTESTATION_DAMAGED: 'what was attested of a recorder cannot be read, or is of another recorder',
+  ATTESTATION_CONTRADICTED: 'a session says that it was of another pod than what was attested of its recorder',
   LEDGER_MISSING: 'a recorder has no ledger',
   LEDGER_HOLE: 'an entry is missing inside a ledger',
   LEDGER_DAMAGED: 'a ledger entry cannot be read',
@@ -34,6 +36,7 @@ export const errorCodes = {
 /** Nothing is wrong with what was recorded, but somebody should know. */
 export const warningCodes = {
   RECORDER_NOT_PINNED: 'nobody said which recorders to trust',
+  ATTESTER_NOT_PINNED: 'nobody said whether to trust the key that attests recorders',
   OBJECT_AWAITS_LEDGER: 'an object of a session being written whose ledger entry is to come',
   SESSION_UNFINISHED: 'a recorder stopped and the session is not closed',
   GAP: 'traffic passed unrecorded, as the recording itself says',

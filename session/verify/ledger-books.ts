@@ -2,26 +2,34 @@
  * Every recorder's ledger, checked entry by entry, and where in them each session is spoken of.
  *
  * Holds, for each session, the numbers of the entries that name it (about 150 bytes and 8 more per entry), and a
- * cache of `entriesKeptMax` entries. The events themselves are read again from the store, signature checked, when a
+ * cache of `entriesKeptMax` entries, and for each recorder what was attested of it. The events themselves are read again from the store, signature checked, when a
  * session is verified, so memory does not grow with segments.
  */
 import type { KeyObject } from 'node:crypto'
 import { readLedgerEntry, type LedgerEntry, type LedgerEvent } from '../ledger.ts'
 import type { AnchoredHead } from '../ledger-head.ts'
-import { ledgerKey, recorderKey } from '../object-keys.ts'
+import { attestationKey, ledgerKey, recorderKey } from '../object-keys.ts'
 import { readRecorderDocument } from '../recorder-key.ts'
 import { BadDocument } from '../shape.ts'
 import { signedDocumentBytesMax } from '../signed-document.ts'
 import type { Store } from '../stores/store.ts'
+import { createAttestations, type Attested } from './attestations.ts'
 import { finding, type Finding } from './finding.ts'
 
 const entriesKeptMax = 256
+/**
+ * An object is stored before the ledger names it. One that is named by no entry is taken for one that waits only while
+ * it is this close to the ledger's last entry: recorders retry for long, but then the ledger stands still too.
+ */
+export const awaitsLedgerMilliseconds = 10 * 60 * 1000
 
 /** What the verifier was told to believe, from outside the store. Nothing given means: whoever is in there, with a warning. */
 export type Trust = {
   readonly recorders?: readonly string[]
   /** Each also says that its recorder is trusted. */
   readonly heads?: readonly AnchoredHead[]
+  /** Keys of control: a recorder that one of them attested is trusted. */
+  readonly attesters?: readonly KeyObject[]
   /** What a recorder that is not named above is, once any is named: an error unless told otherwise. */
   readonly strangers?: 'error' | 'warning'
 }
@@ -47,19 +55,39 @@ export function createLedgerBooks(store: Store, trust: Trust) {
   const books = new Map<string, Book>()
   const mentions = new Map<string, Mentions[]>()
   const kept = new Map<string, LedgerEntry>()
+  const attestations = createAttestations(store, trust.attesters ?? [])
+  /** Keys of control that nobody trusts and that were told of. */
+  const strangeAttesters = new Set<string>()
+  const attestedRecorders = new Set<string>()
   const trusted = new Set([...(trust.recorders ?? []), ...(trust.heads ?? []).map((head) => head.recorder)])
 
-  function* judgeTrust(recorder: string): Generator<Finding> {
+  function* judgeTrust(recorder: string, attested: Attested): Generator<Finding> {
     const key = recorderKey(recorder)
     if (trusted.has(recorder)) return
-    if (trusted.size === 0 || trust.strangers === 'warning') {
+    if (attested.kind === 'attested' && attested.isTrusted) {
+      attestedRecorders.add(recorder)
+      return
+    }
+    const isAnyTrusted = trusted.size > 0 || (trust.attesters ?? []).length > 0
+    if (!isAnyTrusted || trust.strangers === 'warning') {
+      if (attested.kind === 'attested') {
+        if (!strangeAttesters.has(attested.by))
+          yield finding(
+            'ATTESTER_NOT_PINNED',
+            `key ${attested.by} attests recorders, but nobody said that it is your control's: pin it with --trust-control`,
+            { key: attestationKey(recorder) },
+          )
+        strangeAttesters.add(attested.by)
+        return
+      }
       yield finding(
         'RECORDER_NOT_PINNED',
         `recorder ${recorder} signed what it signed, but nobody said that it is yours: pin it with --trust-recorder ${recorder}, or --spool`,
         { key },
       )
     } else {
-      yield finding('RECORDER_UNTRUSTED', `recorder ${recorder} is none of those that you trust`, { key })
+      const but = attested.kind === 'attested' ? `; key ${attested.by} attests it, which you do not trust either` : ''
+      yield finding('RECORDER_UNTRUSTED', `recorder ${recorder} is none of those that you trust${but}`, { key })
     }
   }
 
@@ -67,7 +95,7 @@ export function createLedgerBooks(store: Store, trust: Trust) {
   async function* bookOf(recorder: string): AsyncGenerator<Finding, Book> {
     const known = books.get(recorder)
     if (known !== undefined) return known
-    yield* judgeTrust(recorder)
+    yield* judgeTrust(recorder, yield* attestations.of(recorder))
     const publicKey = yield* publicKeyOf(recorder)
     const book: Book = { recorder, publicKey, last: 0, lastSha256: null, lastTime: 0, stopped: false }
     books.set(recorder, book)
@@ -180,8 +208,10 @@ export function createLedgerBooks(store: Store, trust: Trust) {
   /** To be called once all entries that the store listed were taken. */
   async function* finish(): AsyncGenerator<Finding> {
     for (const recorder of trusted) yield* bookOf(recorder)
-    for (const { recorder, last } of books.values()) {
-      if (last === 0) yield finding('LEDGER_MISSING', `recorder ${recorder} has no ledger`, { key: ledgerKey(recorder, 1) })
+    for (const book of books.values()) {
+      // One that came while the store was listed: its ledger began behind what was listed of ledgers, before what was listed of recorders.
+      if (book.last === 0) yield* goOn(book.recorder)
+      if (book.last === 0) yield ledgerMissing(book.recorder, yield* attestations.of(book.recorder))
     }
     for (const { recorder, number } of trust.heads ?? []) {
       const last = books.get(recorder)?.last ?? 0
@@ -195,12 +225,16 @@ export function createLedgerBooks(store: Store, trust: Trust) {
     }
   }
 
+  /** Entries behind the last one that was taken. */
+  async function* goOn(recorder: string): AsyncGenerator<Finding> {
+    const last = books.get(recorder)?.last ?? 0
+    for (let next = last + 1; (await store.head(ledgerKey(recorder, next))) !== null; next++) yield* take(recorder, next)
+  }
+
   /** Takes what was added to the ledgers since: recordings go on while they are verified. */
   async function* extend(): AsyncGenerator<Finding> {
     for (const recorder of await store.folders('ledger/')) {
-      if (!/^[0-9a-f]{32}$/.test(recorder)) continue
-      const last = books.get(recorder)?.last ?? 0
-      for (let next = last + 1; (await store.head(ledgerKey(recorder, next))) !== null; next++) yield* take(recorder, next)
+      if (/^[0-9a-f]{32}$/.test(recorder)) yield* goOn(recorder)
     }
   }
 
@@ -212,6 +246,9 @@ export function createLedgerBooks(store: Store, trust: Trust) {
     async *meet(recorder: string): AsyncGenerator<Finding> {
       yield* bookOf(recorder)
     },
+    attestations,
+    /** How many recorders are trusted because control attested them. */
+    attestedCount: (): number => attestedRecorders.size,
     book: (recorder: string): Book | undefined => books.get(recorder),
     sessions: (): IterableIterator<string> => mentions.keys(),
     /** The recorders whose ledgers name `session`; more than one is a contradiction. */
@@ -228,6 +265,15 @@ export function createLedgerBooks(store: Store, trust: Trust) {
       return events
     },
   }
+}
+
+/** A recorder publishes its key and then enters its start; what somebody attested just now may be between the two. */
+function ledgerMissing(recorder: string, attested: Attested): Finding {
+  const place = { key: ledgerKey(recorder, 1) }
+  const isBeginning = attested.kind === 'attested' && Math.abs(Date.now() - attested.time) <= awaitsLedgerMilliseconds
+  return isBeginning
+    ? finding('OBJECT_AWAITS_LEDGER', `recorder ${recorder} was attested just now and has entered nothing yet`, place)
+    : finding('LEDGER_MISSING', `recorder ${recorder} has no ledger`, place)
 }
 
 export type LedgerBooks = ReturnType<typeof createLedgerBooks>

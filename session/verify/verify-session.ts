@@ -13,14 +13,8 @@ import { BadDocument } from '../shape.ts'
 import { signedDocumentBytesMax, type SignedDocument } from '../signed-document.ts'
 import type { ObjectInformation, Store } from '../stores/store.ts'
 import { finding, type Finding } from './finding.ts'
-import type { Book, LedgerBooks } from './ledger-books.ts'
+import { awaitsLedgerMilliseconds, type Book, type LedgerBooks } from './ledger-books.ts'
 import { checkIndex, checkSegment, createSessionProgress, type SessionProgress } from './segment-content.ts'
-
-/**
- * An object is stored before the ledger names it. One that is named by no entry is taken for one that waits only while
- * it is this close to the ledger's last entry: recorders retry for long, but then the ledger stands still too.
- */
-const awaitsLedgerMilliseconds = 10 * 60 * 1000
 
 type Account = {
   readonly recorder: string | null
@@ -54,6 +48,7 @@ export async function* verifySession(
     yield* verifyStored(store, stored, { account, manifest, progress, objects })
   }
   yield* verifyUnnamed(store, books, session, { account, manifest, progress, objects })
+  if (account.recorder !== null && progress.identity !== null) yield* books.attestations.compare(account.recorder, progress.identity)
   if (manifest !== null) yield* compareManifest(manifest, account, progress)
   if (account.closed !== null && progress.statementsAhead.size > 0) {
     yield finding('INDEX_CONTRADICTION', `statement ${progress.statementsThrough + 1} is in no index`, {
