@@ -1,0 +1,58 @@
+/**
+ * The kind AdmissionParameters: what steno's ValidatingAdmissionPolicies compare pods with. Internal: the chart writes the images, reconcile
+ * the rest, and the only object is called `steno`. Without it the policies deny, so deleting it closes rather than opens.
+ */
+import { z } from 'zod'
+import { apiVersion, dnsLabel, list, matchLabels, objectMeta, statusFields, text, withRules } from './schema-parts.ts'
+
+/** The name of the one object. */
+export const admissionParametersName = 'steno'
+
+export const admissionParametersSpec = z.object({
+  images: list(
+    text(512, 'An image, as it stands in pods.'),
+    { itemsMin: 1, itemsMax: 8, set: true },
+    'The images that a sidecar may run: this release’s, and during an upgrade the one before.',
+  ),
+  stenoNamespace: dnsLabel('The namespace that steno runs in.'),
+  exemptPods: list(
+    z.object({
+      namespace: dnsLabel('The namespace of the pods.'),
+      matchLabels: matchLabels('Labels that the pods have; empty: all pods of the namespace.').default({}),
+    }),
+    { itemsMax: 1024 },
+    'Pods that need no sidecar, from every ClusterSessionPolicy.',
+  ).default([]),
+  foreignInitContainers: list(
+    z.object({ name: dnsLabel('The name of the init container.'), image: text(512, 'What its image begins with.') }),
+    { itemsMax: 256 },
+    'Init containers that may run before the sidecar, from every ClusterSessionPolicy.',
+  ).default([]),
+  controlPublicKeys: z.exactOptional(
+    list(
+      text(1024, 'A public key: SubjectPublicKeyInfo in PEM, as sidecars get it.'),
+      { itemsMax: 4, set: true },
+      'The keys of control that a sidecar may trust; absent or empty: not compared. Written once control has its key, and before another is used.',
+    ),
+  ),
+})
+
+export const admissionParametersSchema = withRules(
+  z.object({
+    apiVersion: z.literal(apiVersion),
+    kind: z.literal('AdmissionParameters'),
+    metadata: objectMeta,
+    spec: admissionParametersSpec.meta({ description: 'What pods are compared with.' }),
+    status: z.exactOptional(z.object(statusFields).meta({ description: 'What was found.' })),
+  }),
+  [
+    {
+      rule: "self.metadata.name == 'steno'",
+      message: 'there is one object of this kind, and it is called steno: edit that one',
+      holds: ({ metadata }) => metadata.name === admissionParametersName,
+    },
+  ],
+)
+
+export type AdmissionParameters = z.output<typeof admissionParametersSchema>
+export type AdmissionParametersSpec = AdmissionParameters['spec']
