@@ -19,15 +19,18 @@ import { startInCustody, type TokenVerifier } from './custody.ts'
 import type { Meter } from './meter.ts'
 import { startPassThrough } from './pass-through.ts'
 import { startRecordedSession, type RecordedSession } from './recorded-session.ts'
-import type { ProxySettings } from './settings.ts'
+import type { ListenerSettings, RecorderSettings } from './settings.ts'
 import { SessionRefused } from './session-refused.ts'
 import { PeerGone } from './startup-reader.ts'
 import type { Turns } from './turn.ts'
 import { sendCancel } from './upstream/connect.ts'
 import { UpstreamError, UpstreamRefused } from './upstream/errors.ts'
 
-export type ConnectionContext = {
-  readonly settings: ProxySettings
+export type ConnectionContext = Pick<RecorderSettings, 'connectionsMax' | 'startupMillisecondsMax'> & {
+  /** The one that the connection came to. */
+  readonly listener: ListenerSettings
+  readonly surroundings: NonNullable<RecorderSettings['surroundings']>
+  readonly changedBy: NonNullable<RecorderSettings['changedBy']>
   readonly log: Log
   readonly meter: Meter
   readonly turns: Turns
@@ -67,16 +70,16 @@ export async function serveConnection(
   context: ConnectionContext,
   { isFull }: { readonly isFull: boolean },
 ): Promise<void> {
-  const { settings, meter, log } = context
+  const { listener, meter, log } = context
   let socket = accepted
   const gone = new AbortController()
-  const tooLate = setTimeout(() => socket.destroy(), settings.startupMillisecondsMax)
+  const tooLate = setTimeout(() => socket.destroy(), context.startupMillisecondsMax)
   // Until the data phase listens, an error only means that the agent has gone; `close` follows it.
   socket.on('error', () => gone.abort())
   socket.once('close', () => gone.abort())
   try {
     const startup = await readAgentStartup(accepted, {
-      offersTls: settings.upstream.user !== null,
+      offersTls: listener.upstream.user !== null,
       onSocket(secured) {
         socket = secured
         socket.on('error', () => gone.abort())
@@ -91,10 +94,10 @@ export async function serveConnection(
     if (isFull)
       throw new SessionRefused(
         '53300',
-        `steno allows ${settings.connectionsMax} connections at a time`,
-        'Close connections that are not used, or raise --connections-max.',
+        `steno allows ${context.connectionsMax} connections at a time`,
+        `Close connections that are not used, or raise ${context.changedBy.connections}.`,
       )
-    const upstream = await (settings.upstream.user === null
+    const upstream = await (listener.upstream.user === null
       ? startPassThrough(startup, context, gone.signal)
       : startInCustody(startup, context, gone.signal))
     clearTimeout(tooLate)
@@ -123,7 +126,7 @@ function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: Sta
     version: 1,
     session: newSessionId(opened),
     engine: 'postgresql',
-    mode: context.settings.upstream.user === null ? 'pass-through' : 'custody',
+    mode: context.listener.upstream.user === null ? 'pass-through' : 'custody',
     opened,
     recorder: context.recorder,
     client: { address: startup.socket.remoteAddress ?? '', port: startup.socket.remotePort ?? 0, tls: tlsDescription(startup.socket) },
@@ -133,8 +136,7 @@ function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: Sta
     protocol,
     serverParameters: upstream.serverParameters,
     versions: context.versions,
-    policy: null,
-    attested: {},
+    ...context.surroundings,
     asserted: applicationName === undefined ? {} : { application_name: applicationName },
     trace: null,
   }
@@ -167,11 +169,11 @@ function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: Sta
   context.meter.sessionOpened()
 }
 
-async function cancel(startup: AgentStartup & { kind: 'cancel' }, { cancels, settings, log }: ConnectionContext): Promise<void> {
+async function cancel(startup: AgentStartup & { kind: 'cancel' }, { cancels, listener, log }: ConnectionContext): Promise<void> {
   const target = cancels.find(startup.processId, startup.key)
   if (target === null) return
   try {
-    await sendCancel(settings.upstream, target.host, target.processId, target.key)
+    await sendCancel(listener.upstream, target.host, target.processId, target.key)
   } catch (error) {
     log.warn(`a cancel request did not reach the database: ${messageOf(error)}`)
   }

@@ -23,7 +23,7 @@ const passwordMessage = 'p'.charCodeAt(0)
 
 export async function startInCustody(
   startup: AgentStartup & { kind: 'startup' },
-  { settings, token }: ConnectionContext,
+  { listener: settings, token, changedBy }: ConnectionContext,
   signal: AbortSignal,
 ): Promise<StartedUpstream> {
   const { socket, parameters } = startup
@@ -47,7 +47,7 @@ export async function startInCustody(
     throw new SessionRefused(
       '3D000',
       `the database "${database}" is not open to agents here`,
-      `Connect to ${allowed}, or ask the operator to add it with --databases.`,
+      `Connect to ${allowed}, or ask the operator to add it with ${changedBy.databases}.`,
     )
   }
   const passedOn = new Map(parameters)

@@ -1,5 +1,5 @@
 /**
- * Serves `/metrics`, `/healthz` and `/readyz` on a port of their own; nothing else, and nothing of what agents do.
+ * Serves `/metrics`, `/healthz`, `/readyz` and what else it is given on a port of their own, and nothing of what agents do.
  *
  * Bounded against peers that are slow or many: so many connections, so long for a request, so long without a byte taken or sent.
  */
@@ -22,6 +22,9 @@ export type MetricsServerLimits = {
   readonly checkMilliseconds: number
 }
 
+/** An answer in plain text. */
+export type TextAnswer = { readonly status: number; readonly text: string }
+
 export const defaultMetricsServerLimits: MetricsServerLimits = {
   connectionsMax: 64,
   requestMillisecondsMax: 5_000,
@@ -38,9 +41,12 @@ export async function startMetricsServer(options: {
   readonly metrics: { readonly contentType: string; text(): Promise<string> }
   /** Empty when ready, else why not. */
   readonly reasonsNotReady: () => readonly string[]
+  /** More paths, each with what answers it; it must not throw. */
+  readonly routes?: Readonly<Record<string, (request: http.IncomingMessage) => TextAnswer | Promise<TextAnswer>>>
   readonly limits?: MetricsServerLimits
 }): Promise<MetricsServer> {
   const limits = options.limits ?? defaultMetricsServerLimits
+  const routes = options.routes ?? {}
   const server = http.createServer(
     {
       maxHeaderSize: headerBytesMax,
@@ -57,7 +63,13 @@ export async function startMetricsServer(options: {
         response.setHeader('allow', 'GET, HEAD')
         return answer(405, plainText, 'only GET and HEAD are served here\n')
       }
-      switch (request.url?.split('?', 1)[0]) {
+      const path = request.url?.split('?', 1)[0] ?? ''
+      const route = Object.hasOwn(routes, path) ? routes[path] : undefined
+      if (route !== undefined) {
+        void Promise.resolve(route(request)).then(({ status, text }) => answer(status, plainText, text))
+        return
+      }
+      switch (path) {
         case '/metrics':
           options.metrics.text().then(
             (text) => answer(200, options.metrics.contentType, text),
@@ -71,7 +83,13 @@ export async function startMetricsServer(options: {
           return reasons.length === 0 ? answer(200, plainText, 'ok\n') : answer(503, plainText, `${reasons.join('\n')}\n`)
         }
         default:
-          return answer(404, plainText, 'try /metrics, /healthz or /readyz\n')
+          return answer(
+            404,
+            plainText,
+            `try ${Object.keys(routes)
+              .map((name) => `${name}, `)
+              .join('')}/metrics, /healthz or /readyz\n`,
+          )
       }
     },
   )

@@ -18,6 +18,7 @@ export function createMetrics({
   openSessions,
   statements,
   store,
+  oldestTime,
   process,
 }: {
   readonly meter: Meter
@@ -25,6 +26,8 @@ export function createMetrics({
   readonly openSessions: () => number
   readonly statements: StatementCounts
   readonly store: StoreState
+  /** When the oldest bytes were written that the store does not hold yet, in milliseconds since the epoch; 0 when there are none. */
+  readonly oldestTime: () => number
   readonly process: ProcessFacts
 }): { readonly contentType: string; text(): Promise<string> } {
   const { counts } = meter
@@ -44,10 +47,11 @@ export function createMetrics({
     () => counts.statementsRefused,
   )
   counter('steno_gaps_total', 'Times that traffic of a session began to pass unrecorded, as configured.', () => counts.gaps)
-  gauge('steno_spool_bytes', 'Bytes in the spool that the store does not hold yet.', () => position.writtenBytes - position.releasedBytes)
-  gauge('steno_spool_age_seconds', 'Age of the oldest record that the store does not hold yet.', () =>
-    position.oldestTime === 0 ? 0 : Math.max(0, Date.now() - position.oldestTime) / 1000,
-  )
+  gauge('steno_spool_bytes', 'Bytes in the spool that the store does not hold yet.', () => position.waitingBytes)
+  gauge('steno_spool_age_seconds', 'Age of the oldest record that the store does not hold yet.', () => {
+    const oldest = oldestTime()
+    return oldest === 0 ? 0 : Math.max(0, Date.now() - oldest) / 1000
+  })
   counter('steno_segments_stored_total', 'Segments that the store holds and the ledger names.', () => counts.segmentsStored)
   counter('steno_store_failures_total', 'Attempts to store a recording that failed and are tried again.', () => counts.storeFailures)
   addSealingMetrics(metrics, { statements, store })

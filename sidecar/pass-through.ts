@@ -38,7 +38,7 @@ const keptBytesMax = 1024 * 1024
 
 export async function startPassThrough(
   startup: AgentStartup & { kind: 'startup' },
-  { settings }: ConnectionContext,
+  { listener: settings }: ConnectionContext,
   signal: AbortSignal,
 ): Promise<StartedUpstream> {
   const transport = await openAnyTransport(settings.upstream, signal)

@@ -20,6 +20,8 @@ export type SealingWork = {
   /** Null when statements are not traced. */
   readonly traces?: TraceSettings | null
   readonly start: SealingStart
+  /** See `hasten`; 0 for not. */
+  readonly hastenedUntil?: number
 }
 
 export type SealingStart =
@@ -40,10 +42,17 @@ export type FromSealer =
   | { readonly kind: 'stored'; readonly segments: number }
   | { readonly kind: 'store-failed' }
   | { readonly kind: 'recovered' }
+  /** What was in the spool when somebody asked to ship it is stored and in the ledger. */
+  | { readonly kind: 'shipped' }
   /** What became of spans since the last of these. */
   | { readonly kind: 'traced'; readonly outcome: TraceOutcome }
   /** There is nothing to do, and the thread ends. `lastEntryTime`: when its last ledger entry was made, in milliseconds since the epoch. */
   | { readonly kind: 'idle'; readonly lastEntryTime: number }
   | { readonly kind: 'stopped' }
 
-export type ToSealer = { readonly kind: 'stop' }
+export type ToSealer =
+  | { readonly kind: 'stop' }
+  /** Seal what is there now, whatever its age and size. */
+  | { readonly kind: 'ship' }
+  /** Until then, in milliseconds since the epoch, little may wait: the end is near. */
+  | { readonly kind: 'hasten'; readonly until: number }

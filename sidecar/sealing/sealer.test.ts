@@ -5,6 +5,7 @@ import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSyn
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { readSessionManifest, sessionIds } from '../../session/read-session.ts'
+import { readLedgerEntry } from '../../session/ledger.ts'
 import { ledgerKey, segmentKey } from '../../session/object-keys.ts'
 import { decodeRecords, recordType } from '../../session/records.ts'
 import { testSessionId } from '../../session/test-recording.ts'
@@ -258,6 +259,34 @@ test('a session whose next object is there already and differs is set aside from
   assert.ok(await world.recover(epoch))
   assert.equal(world.kept.objects.has(segmentKey(id, 2)), false, 'a later segment would hide that records are missing')
   assert.ok((await readSessionManifest(world.kept, testSessionId(epoch, 2))) !== null)
+})
+
+// Goal: an end that comes before all is stored leaves as much proven as can be. Method: killed in the middle of what is stored last.
+test('at the end sessions that nobody knows of go first, small ones before large ones, and each few are in the ledger before the next', async (t) => {
+  const world = createSealingWorld(t)
+  const spool = world.spool(epoch)
+  const { sealer, reader } = await world.sealerOf(epoch, { recovered: false, bytesMax: 10_000_000 })
+  const known = 1
+  spool.open(known)
+  await sealer.step(spool.position.writtenBytes)
+  await sealer.flush()
+  const large = 2
+  for (let session = large; session <= 20; session++) spool.open(session)
+  for (let times = 0; times < 20; times++) spool.statement(large, 'select 1')
+  spool.statement(known, 'select 1')
+  await sealer.step(spool.position.writtenBytes)
+  const putsOfFirstFew = 16 * 2 + 1
+  world.failAt(putsOfFirstFew + 1, 'killed before a put')
+  await assert.rejects(sealer.flush())
+  reader.close()
+  const entry = readLedgerEntry(world.kept.objects.get(ledgerKey(world.key.id, 2))!).entry
+  const opened = entry.events.flatMap((event) => (event.kind === 'session-opened' ? [event.session] : []))
+  assert.equal(opened.length, 16)
+  assert.ok(
+    !opened.includes(testSessionId(epoch, large)) &&
+      !entry.events.some((event) => 'session' in event && event.session === testSessionId(epoch, known)),
+  )
+  assert.equal(world.kept.objects.has(segmentKey(testSessionId(epoch, known), 2)), true, 'the rest was under way')
 })
 
 test('a ledger whose last entry was damaged goes on behind the head that the spool kept, and says so', async (t) => {

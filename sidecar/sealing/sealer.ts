@@ -34,6 +34,14 @@ export type SealerEvents = {
 
 export type Sealer = ReturnType<typeof createSealer>
 
+/**
+ * For an end that may come before all is stored: a session of which the store has nothing is unknown to everybody until its first segment is
+ * there, and small parts make the most sessions whole.
+ */
+function mostProvingFirst(one: SessionSealer, other: SessionSealer): number {
+  return Number(one.isKnownToStore) - Number(other.isKnownToStore) || one.pendingBytes - other.pendingBytes
+}
+
 export function createSealer(options: {
   readonly reader: SpoolReader
   readonly spoolFolder: string
@@ -108,15 +116,18 @@ export function createSealer(options: {
     }
   }
 
-  async function seal(due: readonly SessionSealer[]): Promise<void> {
-    for (let at = 0; at < due.length; at += sealsAtOnce) {
-      const batch = due.slice(at, at + sealsAtOnce)
+  /** `settled`: after each few, so that what is stored is proven although the process ends before it has stored all. */
+  async function seal(due: readonly SessionSealer[], { settled }: { readonly settled: boolean }): Promise<void> {
+    const ordered = due.toSorted(mostProvingFirst)
+    for (let at = 0; at < ordered.length; at += sealsAtOnce) {
+      const batch = ordered.slice(at, at + sealsAtOnce)
       const results = await Promise.all(batch.map((each) => sealOne(each)))
       for (const result of results) {
         if (result === null) continue
         owed.push(...result)
         segmentsOwed++
       }
+      if (settled) await settle({ soon: false })
     }
     await persist(() => setAside.write())
     for (const [number, each] of sessions) if (each.isEnded || setAside.holds(number)) sessions.delete(number)
@@ -135,11 +146,11 @@ export function createSealer(options: {
   }
 
   /** A clock that was set back makes records that seem to come: they are as due as old ones. */
-  function isDue(each: SessionSealer, now: number): boolean {
+  function isDue(each: SessionSealer, now: number, ageMilliseconds: number): boolean {
     return (
       each.pendingBytes >= limits.bytesMax ||
       each.isClosed ||
-      (each.pendingSince !== 0 && Math.abs(now - each.pendingSince) >= limits.ageMilliseconds)
+      (each.pendingSince !== 0 && Math.abs(now - each.pendingSince) >= ageMilliseconds)
     )
   }
 
@@ -230,18 +241,24 @@ export function createSealer(options: {
   }
 
   return {
-    /** Reads and seals what is due, up to the spool position `limit`. True when there may be more to read at once. */
-    async step(limit: number): Promise<boolean> {
+    /**
+     * Reads and seals what is due, up to the spool position `limit`. True when there may be more to read at once. `ageMilliseconds`: in place
+     * of the limit's, for when little may wait.
+     */
+    async step(limit: number, { ageMilliseconds = limits.ageMilliseconds }: { readonly ageMilliseconds?: number } = {}): Promise<boolean> {
       const more = await take(limit)
       const now = Date.now()
-      const due = [...sessions.values()].filter((each) => isDue(each, now))
-      await seal([...due, ...overflow(due)])
+      const due = [...sessions.values()].filter((each) => isDue(each, now, ageMilliseconds))
+      await seal([...due, ...overflow(due)], { settled: false })
       await settle({ soon: more })
       return more
     },
-    /** Seals everything that was read, whatever its age. */
+    /** Seals everything that was read, whatever its age, and enters it into the ledger as it goes. */
     async flush(): Promise<void> {
-      await seal([...sessions.values()])
+      await seal(
+        [...sessions.values()].filter((each) => each.pendingStart !== null),
+        { settled: true },
+      )
       await settle({ soon: false })
     },
     /** Ends the sessions of a process that was killed. */

@@ -37,7 +37,10 @@ export function createSealing({
   let isRecovered = false
   let stopping = false
   let stopped = false
+  let hastenedUntil = 0
   let ended: () => void = () => undefined
+  /** Those who wait for `shipped`. */
+  const onShipped: (() => void)[] = []
   const heartbeat = setInterval(() => {
     if (next.kind === 'woken') wake()
   }, heartbeatWakeMilliseconds).unref()
@@ -47,7 +50,7 @@ export function createSealing({
 
   function start(): void {
     const started = new Worker(new URL('./worker.ts', import.meta.url), {
-      workerData: { ...work, start: next } satisfies SealingWork,
+      workerData: { ...work, start: next, hastenedUntil } satisfies SealingWork,
       resourceLimits: { maxYoungGenerationSizeMb: nurseryMegabytes },
     })
     worker = started
@@ -66,6 +69,9 @@ export function createSealing({
         case 'recovered':
           isRecovered = true
           next = { kind: 'failed' }
+          break
+        case 'shipped':
+          for (const tell of onShipped.splice(0)) tell()
           break
         case 'traced':
           traced.add(message.outcome)
@@ -91,6 +97,7 @@ export function createSealing({
       else if (stopping || openSessions() > 0 || position.writtenBytes > position.releasedBytes) wake()
     })
     if (stopping) started.postMessage({ kind: 'stop' } satisfies ToSealer)
+    else if (onShipped.length > 0) started.postMessage({ kind: 'ship' } satisfies ToSealer) // The one before failed on the way.
   }
 
   function wake(): void {
@@ -100,10 +107,27 @@ export function createSealing({
   return {
     /** Makes sure that somebody follows the spool; called when a session opens and when an earlier process left something. */
     wake,
+    /** Has what is in the spool now sealed and stored; false when that is still under way after `waitMilliseconds`. */
+    async ship({ waitMilliseconds }: { readonly waitMilliseconds: number }): Promise<boolean> {
+      if (stopping || stopped) return false // The end ships everything by itself.
+      if (position.waitingBytes === 0) return true
+      const shipped = new Promise<true>((resolve) => void onShipped.push(() => resolve(true)))
+      if (worker === null) wake()
+      else worker.postMessage({ kind: 'ship' } satisfies ToSealer)
+      const timer = new AbortController()
+      const inTime = await Promise.race([shipped, sleep(waitMilliseconds, false, { signal: timer.signal })])
+      timer.abort()
+      return inTime
+    },
+    /** For so long records are sealed when they are a second old, busy or not. */
+    hasten({ forMilliseconds }: { readonly forMilliseconds: number }): void {
+      hastenedUntil = Date.now() + forMilliseconds
+      worker?.postMessage({ kind: 'hasten', until: hastenedUntil } satisfies ToSealer)
+    },
     /** Seals and stores what is left; false when that took longer than `waitMilliseconds`, or until `hurried`, and was given up. */
     async stop({ waitMilliseconds, hurried }: { readonly waitMilliseconds: number; readonly hurried?: Promise<void> }): Promise<boolean> {
       clearInterval(heartbeat)
-      if (worker === null && next.kind === 'first') return true // Nobody ever came.
+      if (worker === null && next.kind === 'first' && position.waitingBytes === 0) return true // Nobody ever came.
       stopping = true
       if (worker === null) wake()
       else worker.postMessage({ kind: 'stop' } satisfies ToSealer)

@@ -230,6 +230,10 @@ export function createSessionSealer(options: {
     get lastTime(): number {
       return lastTime
     },
+    /** Whether a segment of it is stored. */
+    get isKnownToStore(): boolean {
+      return segments.length > 0
+    },
     get isClosed(): boolean {
       return close !== null
     },

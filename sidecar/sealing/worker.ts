@@ -25,7 +25,7 @@ import { createGarbageCollection } from './garbage.ts'
 import { createDeferral } from './deferral.ts'
 import { openLedgerWriter } from './ledger-writer.ts'
 import type { FromSealer, SealingWork, ToSealer } from './messages.ts'
-import { createPersist, isPassing } from './persist.ts'
+import { createPersist, createRest, isPassing } from './persist.ts'
 import { createSealer, type SealerEvents } from './sealer.ts'
 import { createSpoolReader } from './spool-reader.ts'
 
@@ -34,6 +34,11 @@ const heartbeatMilliseconds = 60_000
 const idleMilliseconds = 5_000
 const quietMilliseconds = 2_000
 const niceness = 19
+/** Once somebody waits for the end, a store that is away is asked this often. */
+const hurriedMillisecondsMax = 500
+/** While the end is near a session may have a segment a second. */
+const hastenedAgeMilliseconds = 1_000
+const recoveredStepsTold = 32
 
 invariant(parentPort !== null, 'the sealing worker runs in a worker thread')
 const port = parentPort
@@ -46,8 +51,24 @@ const log = (level: 'info' | 'warn' | 'error', text: string, fields: Record<stri
 const garbage = createGarbageCollection()
 
 let stop = false
+let shipAsked = false
+let hastenedUntil = work.hastenedUntil ?? 0
+const rests = createRest({ longest: () => (stop || Date.now() < hastenedUntil ? hurriedMillisecondsMax : Infinity) })
 port.on('message', (message: ToSealer) => {
-  stop = message.kind === 'stop'
+  switch (message.kind) {
+    case 'stop':
+      stop = true
+      break
+    case 'ship':
+      shipAsked = true
+      break
+    case 'hasten':
+      hastenedUntil = message.until
+      break
+    default:
+      message satisfies never
+  }
+  rests.wake()
 })
 
 const events: SealerEvents = {
@@ -76,6 +97,7 @@ const counts = work.counts ?? null
 const watch = counts === null ? null : watchStore(counts.store)
 const trying = createPersist({
   signal: new AbortController().signal,
+  rest: rests.rest,
   onFailed(error, retryMilliseconds) {
     say({ kind: 'store-failed' })
     const fields = error instanceof KnownError ? { code: error.code, remedy: error.remedy } : {}
@@ -157,7 +179,9 @@ async function recover(): Promise<void> {
     const reader = createSpoolReader({ folder: work.spoolFolder, epoch, start: null })
     const sealer = createSealer({ ...common, reader, epoch, resuming: true, recovered: true })
     const end = reader.end
-    while (await sealer.step(end)) {
+    for (let steps = 1; await sealer.step(end); steps++) {
+      reader.release(sealer.settledPosition)
+      if (steps % recoveredStepsTold === 0) tellEarlier()
       await live?.room()
       await traces?.room()
     }
@@ -166,8 +190,14 @@ async function recover(): Promise<void> {
     await sealer.flush()
     reader.close()
     reader.releaseAll()
+    tellEarlier()
     log('info', 'recovered the spool of a process that did not end in good order', { sessions, bytes: end })
   }
+}
+
+/** What other processes left counts against what may wait, until it is stored. */
+function tellEarlier(): void {
+  position.setEarlier(listSpoolFiles(work.spoolFolder).filter(({ epoch }) => epoch !== work.epoch))
 }
 
 /** Seals what the running process spools until told to stop, or until there has been nothing to seal for a while. */
@@ -180,19 +210,25 @@ async function follow(): Promise<'stopped' | 'idle'> {
   const deferral = createDeferral()
   for (;;) {
     const isLast = stop
-    if (!isLast && deferral.holds(position.writtenBytes, reader.position)) {
+    const isHastened = Date.now() < hastenedUntil
+    const age = isHastened ? { ageMilliseconds: Math.min(hastenedAgeMilliseconds, work.limits.ageMilliseconds) } : {}
+    if (!isLast && !shipAsked && !isHastened && deferral.holds(position.writtenBytes, reader.position)) {
       release()
       await sleep(pollMilliseconds)
       continue
     }
-    for (let at = reader.position; await sealer.step(position.writtenBytes); at = reader.position) {
+    const isShipping = shipAsked
+    shipAsked = false
+    for (let at = reader.position; await sealer.step(position.writtenBytes, age); at = reader.position) {
       release()
       garbage.sealed(reader.position - at)
       await live?.room()
       await traces?.room()
       busyAt = readAt = Date.now()
     }
+    if (isShipping) await sealer.flush()
     release()
+    if (isShipping) say({ kind: 'shipped' })
     if (isLast) break
     if (Date.now() - readAt >= quietMilliseconds && sealer.oldestTime === 0) garbage.quiet()
     if (sealer.openSessions > 0 || live?.isHolding() === true) busyAt = Date.now()
@@ -201,7 +237,7 @@ async function follow(): Promise<'stopped' | 'idle'> {
       return 'idle'
     }
     if (Date.now() - ledger.lastTime >= heartbeatMilliseconds) await enter({ kind: 'heartbeat', openSessions: sealer.openSessions })
-    if (!stop) await sleep(pollMilliseconds)
+    if (!stop && !shipAsked) await sleep(pollMilliseconds)
   }
   sealer.closeAll() // What has no end by now gets none from its connection: its close record found no room.
   await sealer.flush()

@@ -16,6 +16,8 @@ export type SpoolFile = {
   /** The spool position of the file's first byte. */
   readonly start: number
   readonly bytes: number
+  /** When it was written last, in milliseconds since the epoch. */
+  readonly changedAt: number
 }
 
 export function spoolFilePath(folder: string, epoch: number, start: number): string {
@@ -29,7 +31,8 @@ export function listSpoolFiles(folder: string): SpoolFile[] {
     const match = /^spool-(\d{15})-(\d{16})\.log$/.exec(name)
     if (match === null) continue
     const filePath = path.join(folder, name)
-    files.push({ path: filePath, epoch: Number(match[1]), start: Number(match[2]), bytes: statSync(filePath).size })
+    const { size, mtimeMs } = statSync(filePath)
+    files.push({ path: filePath, epoch: Number(match[1]), start: Number(match[2]), bytes: size, changedAt: mtimeMs })
   }
   return files
 }

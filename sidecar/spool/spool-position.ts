@@ -1,10 +1,10 @@
 /**
- * What the connection thread and the sealing thread tell each other without a message: three numbers in shared memory.
+ * What the connection thread and the sealing thread tell each other without a message: five numbers in shared memory.
  *
- * Each is written by one side only and is a whole 64-bit float, which the machines steno runs on store and load in one piece.
+ * Each is written by one side only once both run, and is a whole 64-bit float, which the machines steno runs on store and load in one piece.
  */
 
-const slots = { written: 0, released: 1, oldestTime: 2 } as const
+const slots = { written: 0, released: 1, oldestTime: 2, earlierBytes: 3, earlierTime: 4 } as const
 
 export type SharedSpoolPosition = SharedArrayBuffer
 
@@ -35,6 +35,23 @@ export function spoolPosition(shared: SharedSpoolPosition) {
     },
     set oldestTime(time: number) {
       numbers[slots.oldestTime] = time
+    },
+    /** Bytes of the spool files that earlier processes left and that are not recovered yet. */
+    get earlierBytes(): number {
+      return numbers[slots.earlierBytes]!
+    },
+    /** When the oldest of them was written last, in milliseconds since the epoch; 0 when there is none. */
+    get earlierTime(): number {
+      return numbers[slots.earlierTime]!
+    },
+    /** `files`: what earlier processes left, oldest first. */
+    setEarlier(files: readonly { readonly bytes: number; readonly changedAt: number }[]): void {
+      numbers[slots.earlierBytes] = files.reduce((sum, file) => sum + file.bytes, 0)
+      numbers[slots.earlierTime] = files[0]?.changedAt ?? 0
+    },
+    /** Everything in the spool that no receipt covers. */
+    get waitingBytes(): number {
+      return numbers[slots.written]! - numbers[slots.released]! + numbers[slots.earlierBytes]!
     },
   }
 }

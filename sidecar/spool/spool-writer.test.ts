@@ -129,6 +129,38 @@ test('what has waited too long for the store is refused until the store has take
   assert.equal(writer.append(Buffer.from('x')), null)
 })
 
+test('what waits is as old as it is also while nobody reads the spool', async (t) => {
+  const { writer, position } = createWorld(t, { unshippedMillisecondsMax: 20 })
+  assert.equal(writer.append(Buffer.from('x')), null)
+  assert.ok(Date.now() - writer.oldestTime < 1_000)
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  assert.equal(writer.append(Buffer.from('x'))?.code, 'SPOOL_OLD')
+  position.releasedBytes = position.writtenBytes
+  assert.equal(writer.oldestTime, 0)
+  assert.equal(writer.append(Buffer.from('x')), null)
+})
+
+test('what an earlier process left counts against both caps until it is recovered', (t) => {
+  const { writer, position } = createWorld(t, { unshippedBytesMax: 100, unshippedMillisecondsMax: 10_000 })
+  position.setEarlier([
+    { bytes: 60, changedAt: Date.now() },
+    { bytes: 41, changedAt: Date.now() },
+  ])
+  assert.equal(writer.append(Buffer.from('x'))?.code, 'SPOOL_FULL')
+  position.setEarlier([{ bytes: 60, changedAt: Date.now() - 20_000 }])
+  assert.equal(writer.append(Buffer.from('x'))?.code, 'SPOOL_OLD')
+  position.setEarlier([])
+  assert.equal(writer.append(Buffer.from('x')), null)
+})
+
+test('that the folder takes bytes is proven by the reserve', (t) => {
+  let isFull = true
+  const { writer } = createWorld(t, { reserveBytes: 4_000 }, (...call) => (isFull ? full() : writeSync(...call)))
+  assert.equal(writer.provesRoom(), false)
+  isFull = false
+  assert.equal(createWorld(t, { reserveBytes: 4_000 }).writer.provesRoom(), true)
+})
+
 test('the reserve makes room for the records that end sessions on a full disk, and is held again when there is room', (t) => {
   let room = 10_000
   const { writer, folder } = createWorld(t, { reserveBytes: 4_000 }, (descriptor, bytes, offset, length, at) => {

@@ -8,6 +8,7 @@
 import { closeSync, ftruncateSync, openSync, unlinkSync, writeSync } from 'node:fs'
 import path from 'node:path'
 import { messageOf, systemCodeOf } from '../../base/errors.ts'
+import { createSpoolAge } from './spool-age.ts'
 import { spoolFilePath } from './spool-files.ts'
 import type { SpoolPosition } from './spool-position.ts'
 
@@ -35,7 +36,8 @@ const nothing = Buffer.alloc(0)
 const reserveMilliseconds = 1_000
 const noRoom: readonly string[] = ['ENOSPC', 'EDQUOT']
 
-export type SpoolWriter = ReturnType<typeof createSpoolWriter>
+/** What those who write into the spool need of it; what it says of itself is for metrics and probes. */
+export type SpoolWriter = Omit<ReturnType<typeof createSpoolWriter>, 'oldestTime' | 'provesRoom'>
 
 export function createSpoolWriter(options: {
   readonly folder: string
@@ -50,6 +52,7 @@ export function createSpoolWriter(options: {
   const { folder, epoch, position, limits } = options
   const write = options.write ?? writeSync
   const reservePath = path.join(folder, 'reserve')
+  const age = createSpoolAge({ millisecondsMax: limits.unshippedMillisecondsMax })
   let file: { readonly descriptor: number; readonly start: number; bytes: number } | null = null
   let reserveHeld = false
   let reserveFailedAt = 0
@@ -63,15 +66,20 @@ export function createSpoolWriter(options: {
   }
 
   function overLimits(): SpoolRefusal | null {
-    const waitingBytes = position.writtenBytes - position.releasedBytes
+    const { waitingBytes } = position
     if (waitingBytes > limits.unshippedBytesMax) {
       return { code: 'SPOOL_FULL', message: `${waitingBytes} bytes wait for the store, more than the ${limits.unshippedBytesMax} allowed` }
     }
-    const oldest = position.oldestTime
+    const oldest = oldestTime()
     if (oldest !== 0 && Date.now() - oldest > limits.unshippedMillisecondsMax) {
       return { code: 'SPOOL_OLD', message: `recordings have waited for the store since ${new Date(oldest).toISOString()}` }
     }
     return null
+  }
+
+  /** The sealing thread's own figure stands still while its store is away; what is written meanwhile has its age all the same. */
+  function oldestTime(): number {
+    return earlier(earlier(age.oldest(position.releasedBytes, position.writtenBytes), position.oldestTime), position.earlierTime)
   }
 
   function writeWhole(bytes: Buffer): SpoolRefusal | null {
@@ -87,6 +95,7 @@ export function createSpoolWriter(options: {
         done += count
       }
       torn = false
+      age.wrote(position.writtenBytes, Date.now())
       target.bytes += bytes.length
       position.writtenBytes += bytes.length
       return null
@@ -168,6 +177,15 @@ export function createSpoolWriter(options: {
       return refusal
     },
     cutTorn,
+    /** When the oldest bytes without a receipt were written, in milliseconds since the epoch; 0 when there are none. */
+    get oldestTime(): number {
+      return oldestTime()
+    },
+    /** True when the reserve is on the disk, which proves that the folder can be written; tries to bring it there otherwise. */
+    provesRoom(): boolean {
+      if (!reserveHeld && Date.now() - reserveFailedAt >= reserveMilliseconds) holdReserve()
+      return reserveHeld || limits.reserveBytes === 0
+    },
     /** For the few records that end sessions while the disk is full: gives the reserve back first, and is not held by the caps. */
     appendFromReserve(bytes: Buffer): SpoolRefusal | null {
       if (reserveHeld) releaseReserve()
@@ -179,6 +197,11 @@ export function createSpoolWriter(options: {
       releaseReserve()
     },
   }
+}
+
+/** Of two times; 0 is none. */
+function earlier(one: number, other: number): number {
+  return one === 0 || (other !== 0 && other < one) ? other : one
 }
 
 function tookNothing(): Error {

@@ -27,7 +27,8 @@ export function nameMatches(pattern: string, host: string): boolean {
   return name.endsWith(suffix) && name.indexOf('.') >= name.length - suffix.length
 }
 
-function sameAddress(left: string, right: string): boolean {
+/** Whether two texts are the same IP address, however each is written. */
+export function sameAddress(left: string, right: string): boolean {
   const family = isIP(left)
   if (family === 0 || family !== isIP(right)) return false
   // An IPv6 address can be written in many ways; the list compares the bits.

@@ -66,7 +66,19 @@ export async function loadTls(settings: TlsSettings): Promise<TlsContext> {
 }
 
 async function rootCertificates({ rootCertificates: named }: TlsSettings, defaultFile: string | null): Promise<string[] | null> {
-  if (named?.kind === 'system') return systemCertificates()
+  switch (named?.kind) {
+    case 'system':
+      return systemCertificates()
+    case 'public':
+      return (await systemCertificatesFound()) ?? getCACertificates('bundled')
+    case 'pem':
+      return [named.text]
+    case 'file':
+    case undefined:
+      break
+    default:
+      return named satisfies never
+  }
   const path = named?.path ?? defaultFile
   if (path === null) return null
   const text = await readText(path, 'the root certificates', { mayBeMissing: named === null })
@@ -75,13 +87,19 @@ async function rootCertificates({ rootCertificates: named }: TlsSettings, defaul
   return [text]
 }
 
-async function systemCertificates(): Promise<string[]> {
+async function systemCertificatesFound(): Promise<string[] | null> {
   const found = getCACertificates('system')
   if (found.length > 0) return found
   for (const path of systemBundles) {
     const text = await readText(path, 'the system certificates', { mayBeMissing: true })
     if (text !== null) return [text]
   }
+  return null
+}
+
+async function systemCertificates(): Promise<string[]> {
+  const found = await systemCertificatesFound()
+  if (found !== null) return found
   throw new TlsFilesUnusable(
     'sslrootcert=system found no certificates on this machine',
     'Install ca-certificates, set SSL_CERT_FILE, or name a file with sslrootcert.',

@@ -1,0 +1,43 @@
+// Goal: the end never says that all is stored when it is not. Method: a sealing thread that fails before it has begun, since the recorder's key
+// cannot be used.
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+import { createLog } from '../../base/log.ts'
+import { createMeter } from '../meter.ts'
+import { defaultSegmentLimits } from '../settings.ts'
+import { createSharedSpoolPosition, spoolPosition } from '../spool/spool-position.ts'
+import { createSealing } from './sealing.ts'
+
+test('a recorder whose sealing thread never came to work has not stored everything', { timeout: 60_000 }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'steno-sealing-'))
+  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  writeFileSync(join(folder, 'recorder-key.pem'), 'no key', { mode: 0o600 })
+  const shared = createSharedSpoolPosition()
+  const position = spoolPosition(shared)
+  position.writtenBytes = 1
+  let failures = 0
+  const log = Object.assign(createLog({ level: 'silent' }), { error: () => void failures++ })
+  const sealing = createSealing({
+    work: {
+      storeUrl: pathToFileURL(join(folder, 'store')).href,
+      spoolFolder: folder,
+      epoch: Date.now(),
+      position: shared,
+      limits: defaultSegmentLimits,
+      stenoVersion: 'test',
+    },
+    position,
+    openSessions: () => 0,
+    log,
+    meter: createMeter({ log }),
+  })
+  sealing.wake()
+  while (failures === 0) await sleep(5, undefined, { signal: t.signal })
+  await sleep(50, undefined, { signal: t.signal }) // The thread is gone then, and the next is not there yet; either way it must not say yes.
+  assert.equal(await sealing.stop({ waitMilliseconds: 10 }), false)
+})
