@@ -1,0 +1,159 @@
+/**
+ * Whose a recorder is and whose a session is, as the store itself remembers: nothing here is lost when control is.
+ *
+ * A recorder belongs to the pod that `attested/<recorder>.json` names, which is put once, before anything else of the recorder. A session
+ * belongs to the recorder that the header of its first segment names, which is put once, before anything else of the session. Neither ever
+ * changes, so both are kept in memory, so many of each.
+ *
+ * Limit: a session's id is its maker's secret only until its first segment is stored, some seconds after it opened. A pod that knows it by
+ * then, and has a sidecar's token, could come first; the recorder that made the id is then refused, says so, and sets the session aside.
+ */
+import type { KeyObject } from 'node:crypto'
+import { findAttestation, sealAttestation, type AttestedPod } from '../../session/attestation.ts'
+import { attestationKey, recorderKey, segmentKey } from '../../session/object-keys.ts'
+import { readRecorderDocument, type RecorderKey } from '../../session/recorder-key.ts'
+import { BadSegment, readSegmentHeader, segmentHeaderEnd, SegmentNotReadable } from '../../session/segment.ts'
+import { BadDocument } from '../../session/shape.ts'
+import type { Store } from '../../session/stores/store.ts'
+import type { DescribePod, PodDescription, PodIdentity } from './pod.ts'
+import { Refusal } from './refusal.ts'
+
+const keptMax = 20_000
+/** A pod's spool keeps its one recorder; each that is made anew costs objects, questions to the API server, and a place in the memories. */
+const recordersPerPodMax = 16
+/** Most headers are shorter, and one read then does. */
+const headerGuessBytes = 8 * 1024
+
+export type Owners = ReturnType<typeof createOwners>
+
+/** `store` is one RecordingStore's, `storeName` its name; `key` signs attestations. */
+export function createOwners({
+  store,
+  storeName,
+  key,
+  describePod,
+}: {
+  readonly store: Store
+  readonly storeName: string
+  readonly key: Pick<RecorderKey, 'publicKey' | 'sign'>
+  readonly describePod: DescribePod
+}) {
+  const pods = createMemory<string>()
+  const recorders = createMemory<string>()
+  const keys = createMemory<KeyObject>()
+  const fit = createMemory<true>()
+  /** How many recorders each pod has brought since control started; the oldest is forgotten when there is too much. */
+  const brought = new Map<string, number>()
+
+  /** @throws Refusal POD_UNFIT, CLUSTER_UNAVAILABLE */
+  async function describe(pod: PodIdentity): Promise<Extract<PodDescription, { kind: 'fit' }>> {
+    const description = await describePod(pod)
+    if (description.kind === 'unfit') throw new Refusal('POD_UNFIT', `the pod may not record: ${description.reason}`)
+    if (description.store !== storeName)
+      throw new Refusal('POD_UNFIT', `the pod was told to store into RecordingStore ${description.store}, not ${storeName}`)
+    return description
+  }
+
+  function countBrought(podUid: string): void {
+    const count = brought.get(podUid) ?? 0
+    if (count >= recordersPerPodMax) throw new Refusal('TOO_MANY_UPLOADS', `the pod has brought ${count} recorders already`)
+    brought.delete(podUid)
+    brought.set(podUid, count + 1)
+    if (brought.size > keptMax) brought.delete(brought.keys().next().value!)
+  }
+
+  /** The UID of the pod that `recorder` belongs to, or null when it has never come. @throws Refusal */
+  async function podOf(recorder: string): Promise<string | null> {
+    return pods.known(recorder, async () => {
+      try {
+        return (await findAttestation(store, recorder))?.attestation.pod.podUid ?? null
+      } catch (error) {
+        if (!(error instanceof BadDocument)) throw error
+        throw new Refusal('STORE_UNAVAILABLE', `the attestation of recorder ${recorder} is damaged: ${error.message}`, {
+          remedy: 'Run `steno verify` on the store, and restore the object from a copy.',
+          cause: error,
+        })
+      }
+    })
+  }
+
+  return {
+    podOf,
+    isOf: async (recorder: string, { podUid }: PodIdentity): Promise<boolean> => (await podOf(recorder)) === podUid,
+
+    /** What a pod puts before it has a recorder, only a pod with a sidecar for this store may put. @throws Refusal as `bind` */
+    checkFit: (pod: PodIdentity): Promise<true | null> => fit.known(pod.podUid, () => describe(pod).then((): true => true)),
+
+    /**
+     * Gives `recorder` to `pod`, for good, unless it has an owner. The caller has seen that the pod holds the recorder's key.
+     * @throws Refusal NOT_YOURS, POD_UNFIT, TOO_MANY_UPLOADS, CLUSTER_UNAVAILABLE
+     */
+    async bind(recorder: string, pod: PodIdentity): Promise<void> {
+      const owner = await podOf(recorder)
+      if (owner === pod.podUid) return
+      if (owner !== null) throw notYours(recorder)
+      const description = await describe(pod)
+      countBrought(pod.podUid)
+      const { owner: controller, image } = description
+      const attested: AttestedPod = { ...pod, nodeName: pod.nodeName ?? description.nodeName, owner: controller, image }
+      const { bytes } = sealAttestation({ recorder, time: Date.now(), pod: attested }, key)
+      await store.putIfAbsent(attestationKey(recorder), bytes)
+      // Whoever came first, perhaps through another control, is whose it is.
+      if ((await podOf(recorder)) !== pod.podUid) throw notYours(recorder)
+    },
+
+    /** The recorder of a session, or null when its first segment is not there. @throws Refusal OBJECT_UNFIT when that is damaged */
+    recorderOf: (session: string): Promise<string | null> =>
+      recorders.known(session, async () => {
+        const objectKey = segmentKey(session, 1)
+        try {
+          let bytes = await store.range(objectKey, 0, headerGuessBytes)
+          if (bytes === null) return null
+          const end = segmentHeaderEnd(bytes)
+          if (end > bytes.length) bytes = (await store.range(objectKey, 0, end)) ?? bytes
+          const header = readSegmentHeader(bytes)
+          if (header.session !== session) throw new BadSegment('it is of another session')
+          return header.recorder
+        } catch (error) {
+          if (!(error instanceof BadSegment || error instanceof SegmentNotReadable)) throw error
+          throw new Refusal('OBJECT_UNFIT', `the first segment of session ${session} cannot be read: ${error.message}`, { cause: error })
+        }
+      }),
+
+    /** The key by which what `recorder` signs is checked. @throws Refusal RECORDER_UNKNOWN */
+    async publicKeyOf(recorder: string): Promise<KeyObject> {
+      const found = await keys.known(recorder, async () => {
+        const bytes = await store.get(recorderKey(recorder))
+        try {
+          return bytes === null ? null : readRecorderDocument(bytes, recorder)
+        } catch (error) {
+          if (error instanceof BadDocument) return null // What is there is of no use.
+          throw error
+        }
+      })
+      if (found === null) throw new Refusal('RECORDER_UNKNOWN', `recorder ${recorder} has not published its key in this store`)
+      return found
+    },
+  }
+}
+
+export function notYours(recorder: string): Refusal {
+  return new Refusal('NOT_YOURS', `recorder ${recorder} belongs to another pod`)
+}
+
+/** What never changes once it is there; the oldest is asked for again when there is too much. */
+function createMemory<T>() {
+  const kept = new Map<string, T>()
+  return {
+    async known(name: string, ask: () => Promise<T | null>): Promise<T | null> {
+      const found = kept.get(name)
+      if (found !== undefined) return found
+      const answer = await ask()
+      if (answer !== null) {
+        kept.set(name, answer)
+        if (kept.size > keptMax) kept.delete(kept.keys().next().value!)
+      }
+      return answer
+    },
+  }
+}

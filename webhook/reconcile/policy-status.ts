@@ -1,0 +1,128 @@
+/** What is to be said of a SessionPolicy: a pure function from what was found to conditions. Every False has its remedy in the message. */
+import type { Problem } from '../../crds/merge.ts'
+import type { KeptObject } from '../cluster/policy-world.ts'
+import type { Finding } from './conditions.ts'
+import type { PodCounts } from './namespace-pods.ts'
+import type { Rights } from './service-account-rights.ts'
+
+export type PolicyFacts = {
+  readonly namespace: string
+  /** Why it cannot be read; null when it can. */
+  readonly unreadable: string | null
+  readonly isNamespaceOptedIn: boolean
+  readonly pods: PodCounts
+  readonly problems: readonly Problem[]
+  /** The RecordingStore that it names, and what is there of that name. */
+  readonly storeName: string
+  readonly store: KeptObject | undefined
+  /** Of the ServiceAccounts of its pods; null for one that is not judged yet. */
+  readonly rights: ReadonlyMap<string, Rights | null>
+}
+
+export function policyFindings(facts: PolicyFacts): Finding[] {
+  return [ready(facts), storeReachable(facts), egressEnforced, credentialsIsolated(facts)]
+}
+
+function ready(facts: PolicyFacts): Finding {
+  const { namespace, unreadable, isNamespaceOptedIn, pods, problems, storeName, store } = facts
+  const no = (reason: string, message: string): Finding => ({ type: 'Ready', status: 'False', reason, message })
+  if (unreadable !== null)
+    return no(
+      'Invalid',
+      `This release of steno cannot read the policy (${unreadable}), so it is not in force. Correct that field, or apply the CustomResourceDefinitions of the release that runs.`,
+    )
+  if (!isNamespaceOptedIn)
+    return no(
+      'NamespaceNotOptedIn',
+      `Namespace ${namespace} is not opted in, so its pods get no sidecar. Run: kubectl label namespace ${namespace} steno.dev/inject=enabled`,
+    )
+  if (problems.length > 0)
+    return no(
+      'Conflict',
+      `Pods that the policy is for are refused: ${problems.map(({ message, remedy }) => `${message}. ${remedy}`).join(' ')}`,
+    )
+  if (store === undefined)
+    return no(
+      'StoreNotFound',
+      `There is no RecordingStore ${storeName}. Name one in recording.store that \`kubectl get recordingstores\` shows, or make it.`,
+    )
+  const restart = 'They are renewed when they are made again: kubectl rollout restart for workloads, delete and create for single pods.'
+  const rest =
+    pods.bare > 0
+      ? ` Some pods are older than the policy or the label and have no sidecar. ${restart}`
+      : pods.stale > 0
+        ? ` Some pods have the sidecar with an earlier policy. ${restart}`
+        : ''
+  return { type: 'Ready', status: 'True', reason: 'InForce', message: `Pods that it selects are admitted with the sidecar.${rest}` }
+}
+
+/** As control reports it at the store. */
+function storeReachable({ storeName, store }: PolicyFacts): Finding {
+  const type = 'StoreReachable'
+  if (store === undefined) return { type, status: 'False', reason: 'StoreNotFound', message: `There is no RecordingStore ${storeName}.` }
+  const reported = store.status.conditions?.find((condition) => condition.type === type)
+  if (reported === undefined)
+    return {
+      type,
+      status: 'Unknown',
+      reason: 'NotReported',
+      message: `Control has not said yet whether it reaches RecordingStore ${storeName}.`,
+    }
+  return { type, status: reported.status, reason: reported.reason, message: reported.message }
+}
+
+const egressEnforced: Finding = {
+  type: 'EgressEnforced',
+  status: 'False',
+  reason: 'NotBuiltIn',
+  message:
+    'This release takes the credential away and does not close the network: sidecars reach the database directly, and an agent that gets a credential elsewhere could too. Until a release does, write a NetworkPolicy.',
+}
+
+const reasonTexts: Readonly<Record<Extract<Rights, { kind: 'open' }>['reason'], string>> = {
+  ReadsSecrets: 'ServiceAccountReadsSecrets',
+  MakesPods: 'ServiceAccountMakesPods',
+  MakesTokens: 'ServiceAccountMakesTokens',
+  EntersPods: 'ServiceAccountEntersPods',
+  CloudIdentity: 'ServiceAccountHasCloudIdentity',
+}
+
+/** So many accounts are told of in a message. */
+const accountsToldMax = 8
+
+function credentialsIsolated({ namespace, unreadable, isNamespaceOptedIn, pods, rights }: PolicyFacts): Finding {
+  const type = 'CredentialsIsolated'
+  const unknown = (reason: string, message: string): Finding => ({ type, status: 'Unknown', reason, message })
+  if (unreadable !== null || !isNamespaceOptedIn) return unknown('NotInForce', 'The policy is not in force; Ready says why.')
+  const open = [...rights]
+    .flatMap(([name, found]) => (found?.kind === 'open' ? [{ name, found }] : []))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+  const [first] = open
+  if (first !== undefined) {
+    const told = open.slice(0, accountsToldMax).map(({ name, found }) => `${namespace}/${name}: ${found.found.join(', ')}`)
+    const more = open.length > accountsToldMax ? ` and ${open.length - accountsToldMax} more` : ''
+    return {
+      type,
+      status: 'False',
+      reason: reasonTexts[first.found.reason],
+      message: `Pods could get at credentials with the rights of their ServiceAccount (${told.join('; ')}${more}). Take these rights away, or run the pods under an account without them.`,
+    }
+  }
+  if (pods.bare > 0)
+    return {
+      type,
+      status: 'False',
+      reason: 'BarePods',
+      message:
+        'Pods without the sidecar still hold their credential. Make them again: kubectl rollout restart for workloads, delete and create for single pods.',
+    }
+  if (pods.matched === 0) return unknown('NoPods', 'The policy is for no pod that runs, so there is no ServiceAccount to judge.')
+  if ([...rights.values()].some((found) => found === null))
+    return unknown('NotJudged', 'The rights of the ServiceAccounts of its pods are being asked for.')
+  return {
+    type,
+    status: 'True',
+    reason: 'Isolated',
+    message: 'No ServiceAccount of its pods may read Secrets, make pods or tokens, or enter pods.',
+  }
+}

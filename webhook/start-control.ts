@@ -1,0 +1,111 @@
+/**
+ * Control as a whole: its certificate, its key, the RecordingStores of the cluster, and the server that sidecars hand recordings to.
+ *
+ * What it finds of the stores goes into their status, and a Lease says that it is still there to say so. Stop: readiness ends, then what is under way.
+ */
+import { Registry } from 'prom-client'
+import type { Log } from '../base/log.ts'
+import { recordingStoreSpec } from '../crds/recording-store.ts'
+import type { CertificateSource } from './certificates/certificates.ts'
+import { openCluster } from './cluster/client.ts'
+import { pause } from './cluster/pause.ts'
+import { resources } from './cluster/resources.ts'
+import { watchResource } from './cluster/watch-resource.ts'
+import { controlKeySecret } from './control/control-key-secret.ts'
+import { loadOrCreateControlKey } from './control/control-key.ts'
+import { keepReporting } from './control-reports.ts'
+import { createPodDescription } from './control/describe-pod.ts'
+import { secretsOf } from './control/open-recording-store.ts'
+import { startControlServer, type ControlServer } from './control/start.ts'
+import type { StoreObject } from './control/stores.ts'
+import { createTokenReview } from './control/token-review.ts'
+import { startHealthServer } from './health-server.ts'
+import { openCertificates } from './open-certificates.ts'
+import type { ControlSettings } from './settings.ts'
+import { createStoreStatusWriter } from './store-status.ts'
+import { addProcessMetrics } from './webhook-metrics.ts'
+
+export type Control = {
+  readonly port: number
+  readonly readerPort: number | null
+  readonly metricsPort: number
+  /** Ends in good order; a second call has the same result. */
+  stop(): Promise<void>
+}
+
+/** @throws KnownError for a cluster, certificate, key or address that cannot be used */
+export async function startControl(settings: ControlSettings, log: Log): Promise<Control> {
+  const { namespace, watchTiming } = settings
+  const cluster = openCluster(settings)
+  const stopping = new AbortController()
+  const registry = new Registry()
+  addProcessMetrics(registry)
+  let isDraining = false
+  let certificates: CertificateSource | null = null
+  let server: ControlServer | null = null
+  const statuses = createStoreStatusWriter({ cluster, log })
+  const recordingStores = watchResource<StoreObject>({
+    ...{ cluster, log, ...(watchTiming === undefined ? {} : { timing: watchTiming }) },
+    resource: resources.recordingStores,
+    keep(object) {
+      const { metadata, spec } = object as { metadata: StoreObject['metadata']; spec: unknown }
+      return { metadata: { name: metadata.name, generation: metadata.generation }, spec: recordingStoreSpec.parse(spec) }
+    },
+    onChange({ before, after }) {
+      if (before?.metadata.generation !== after?.metadata.generation) void server?.lookAtStores()
+    },
+  })
+
+  const endAll = async (): Promise<void> => {
+    stopping.abort()
+    recordingStores.stop()
+    certificates?.stop()
+    await statuses.stop()
+    cluster.close()
+  }
+  const health = await startHealthServer({
+    listen: settings.metricsListen,
+    registry,
+    reasonsNotReady: () => [
+      ...(isDraining ? ['it is stopping'] : []),
+      ...(recordingStores.isSynced() ? [] : ['the RecordingStores of the cluster are not read yet']),
+      ...(server === null ? ['it does not listen yet'] : server.reasonsNotReady()),
+    ],
+  }).catch(async (error: unknown) => {
+    await endAll()
+    throw error
+  })
+
+  try {
+    const source = await openCertificates({ cluster, namespace, certificate: settings.certificate, log, signal: stopping.signal })
+    certificates = source
+    const key = await loadOrCreateControlKey(controlKeySecret(cluster, namespace))
+    const serving = await startControlServer({
+      ...{ listen: settings.listen, readerListen: settings.readerListen, certificates: source, key, registry, log },
+      reviewToken: createTokenReview(cluster),
+      describePod: createPodDescription(cluster),
+      readSecret: secretsOf(cluster, namespace),
+      stores: () => [...recordingStores.values()],
+      onStatus: (status) => statuses.tell(status),
+    })
+    server = serving
+    const { instance, reportTiming } = settings
+    void keepReporting({
+      ...{ cluster, namespace, instance, log, signal: stopping.signal, onBeat: statuses.repeat },
+      ...(reportTiming === undefined ? {} : { timing: reportTiming }),
+    })
+    let stopped: Promise<void> | null = null
+    const stopOnce = async (): Promise<void> => {
+      isDraining = true
+      await pause(settings.drainDelayMilliseconds, stopping.signal)
+      await serving.stop()
+      await endAll()
+      health.close()
+    }
+    return { port: serving.port, readerPort: serving.readerPort, metricsPort: health.port, stop: () => (stopped ??= stopOnce()) }
+  } catch (error) {
+    await endAll()
+    health.close()
+    throw error
+  }
+}

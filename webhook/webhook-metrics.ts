@@ -1,0 +1,111 @@
+/** What the webhook counts, for `/metrics`. Labels are outcomes, states and opted-in namespaces: never a pod. */
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import { stenoVersion } from '../base/version.ts'
+import type { ReviewFacts } from './admission/server.ts'
+import { certificatesIn, endOf } from './certificates/authority.ts'
+import type { Certificates } from './certificates/certificates.ts'
+import type { Reconcile } from './reconcile/reconcile.ts'
+
+const outcomes: readonly ReviewFacts['outcome'][] = [
+  'injected',
+  'unchanged',
+  'exempt',
+  'ignored',
+  'refused',
+  'postponed',
+  'unreadable',
+  'unknown-world',
+  'failed',
+]
+
+export type WebhookFacts = {
+  readonly certificates: () => Certificates | null
+  /** Null unless this replica leads. */
+  readonly reconcile: () => Reconcile | null
+  /** Milliseconds since the API server was last heard, by kind. */
+  readonly silence: () => readonly { readonly resource: string; readonly milliseconds: number }[]
+}
+
+/** Adds the metrics to `registry`; returns who is to be told of reviews. */
+export function addWebhookMetrics(registry: Registry, facts: WebhookFacts): { reviewed(review: ReviewFacts): void } {
+  const registers = [registry]
+  const asked = (name: string, help: string, read: () => number): Gauge =>
+    new Gauge({
+      ...{ name, help, registers },
+      collect() {
+        this.set(read())
+      },
+    })
+  const reviews = new Counter({
+    ...{ name: 'steno_admission_reviews_total', help: 'Admission requests, by what came of them.', labelNames: ['outcome'], registers },
+  })
+  // Every series is there from the start: a rate over one that appears with its first count would miss that.
+  for (const outcome of outcomes) reviews.labels(outcome).inc(0)
+  const seconds = new Histogram({
+    ...{ name: 'steno_admission_review_seconds', help: 'From a request’s last byte to the answer’s.', registers },
+    buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 1],
+  })
+  asked(
+    'steno_certificate_expiry_timestamp_seconds',
+    'When the certificate that serves now ends, in seconds since 1970; 0 for none.',
+    () => {
+      const [leaf] = certificatesIn(facts.certificates()?.current().cert ?? '')
+      return leaf === undefined ? 0 : endOf(leaf) / 1000
+    },
+  )
+  asked('steno_leader', '1 while this replica keeps statuses and certificates.', () => (facts.reconcile() === null ? 0 : 1))
+  asked('steno_reconcile_waiting', 'Objects whose turn has not come.', () => facts.reconcile()?.waiting() ?? 0)
+  asked('steno_reconcile_done', 'Rounds of work since this replica began to lead.', () => facts.reconcile()?.counts.done ?? 0)
+  asked('steno_reconcile_failed', 'Those of them that failed and come again.', () => facts.reconcile()?.counts.failed ?? 0)
+  const pods = new Gauge({
+    ...{ name: 'steno_pods', help: 'Pods of opted-in namespaces, as the leader counts them: with a sidecar, or bare.', registers },
+    labelNames: ['namespace', 'state'],
+    collect() {
+      pods.reset()
+      for (const { namespace, injected, bare } of facts.reconcile()?.podTotals() ?? []) {
+        pods.labels(namespace, 'injected').set(injected)
+        pods.labels(namespace, 'bare').set(bare)
+      }
+    },
+  })
+  const silence: Gauge = new Gauge({
+    ...{
+      name: 'steno_watch_silence_seconds',
+      help: 'Since the API server was last heard of these objects; about 60 when nothing changes.',
+      registers,
+    },
+    labelNames: ['resource'],
+    collect() {
+      for (const { resource, milliseconds } of facts.silence()) silence.labels(resource).set(milliseconds / 1000)
+    },
+  })
+  addProcessMetrics(registry)
+  return {
+    reviewed({ outcome, milliseconds }) {
+      reviews.labels(outcome).inc()
+      seconds.observe(milliseconds / 1000)
+    },
+  }
+}
+
+/** What every process of steno in a cluster says of itself. */
+export function addProcessMetrics(registry: Registry): void {
+  const registers = [registry]
+  new Gauge({
+    ...{ name: 'steno_build_info', help: 'Always 1; the labels say which versions run.', labelNames: ['version', 'node'], registers },
+  })
+    .labels(stenoVersion, process.version)
+    .set(1)
+  const resident: Gauge = new Gauge({
+    ...{ name: 'process_resident_memory_bytes', help: 'Memory that is resident.', registers },
+    collect: () => resident.set(process.memoryUsage.rss()),
+  })
+  const processor: Counter = new Counter({
+    ...{ name: 'process_cpu_seconds_total', help: 'Processor time of all threads, by user and system together.', registers },
+    collect() {
+      const { user, system } = process.cpuUsage()
+      processor.reset()
+      processor.inc((user + system) / 1e6)
+    },
+  })
+}
