@@ -20,6 +20,8 @@ type Entry = {
   readonly load: () => Promise<CommandModule>
   /** Prints through `printPaged`, and so has `--no-pager`. */
   readonly paged?: true
+  /** Reads no config file: what it is told comes with its pod. */
+  readonly unconfigured?: true
 }
 
 const entries: readonly Entry[] = [
@@ -44,6 +46,19 @@ const entries: readonly Entry[] = [
   { name: 'query', summary: 'ask all recordings in SQL, by DuckDB', load: () => import('./query.ts') },
   { name: 'verify', summary: 'prove offline that recordings are whole and unaltered', load: () => import('./verify.ts') },
   { name: 'doctor', summary: 'check database, store, spool, clock and versions, each with a remedy', load: () => import('./doctor.ts') },
+  {
+    name: 'sidecar',
+    summary: 'stand between the agent of a pod and its databases, as the webhook has put it there',
+    load: () => import('./sidecar.ts'),
+    unconfigured: true,
+  },
+  {
+    name: 'control',
+    summary: 'take the recordings of a cluster’s sidecars into its stores',
+    load: () => import('./control.ts'),
+    unconfigured: true,
+  },
+  { name: 'webhook', summary: 'answer the API server about the pods of a cluster', load: () => import('./webhook.ts'), unconfigured: true },
   { name: 'completion', summary: 'print what makes bash, zsh or fish complete steno', load: () => import('./completion.ts') },
   { name: 'man', summary: 'print the manual page', load: () => import('./man.ts') },
 ]
@@ -57,7 +72,7 @@ async function main(argv: readonly string[]): Promise<void> {
     const program = await programWith((entry) => entry.name === name, output)
     program.hook('preAction', async (_, command) => {
       passDownCommonOptions(program, command)
-      await applyConfig(command)
+      if (!isUnconfigured(name)) await applyConfig(command)
       output.asJson ||= command.opts<{ json?: boolean }>().json === true
     })
     await program.parseAsync(argv, { from: 'user' })
@@ -115,6 +130,10 @@ function dressed(command: Command, output: { readonly asJson: boolean }): Comman
     .showHelpAfterError('(add --help for what can be given)')
     .configureOutput(configuration)
     .configureHelp({ styleTitle: bold })
+}
+
+function isUnconfigured(name: string | undefined): boolean {
+  return entries.some((entry) => entry.name === name && entry.unconfigured === true)
 }
 
 async function applyConfig(command: Command): Promise<void> {

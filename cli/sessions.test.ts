@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { generateKeyPairSync } from 'node:crypto'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { after, before, test } from 'node:test'
+import { sealAttestation } from '../session/attestation.ts'
 import { saveLedgerHead } from '../session/ledger-head.ts'
-import { ledgerKey, segmentKey } from '../session/object-keys.ts'
+import { attestationKey, ledgerKey, segmentKey } from '../session/object-keys.ts'
 import { openDirectoryStore } from '../session/stores/directory.ts'
-import { createTestRecorder } from '../session/test-recording.ts'
+import { createTestRecorder, testEpoch, testKey } from '../session/test-recording.ts'
 
 let folder = ''
 let spool = ''
@@ -110,6 +112,38 @@ test("a sound store is said to be sound, and only to be somebody's when nobody w
   assert.equal((await steno('verify', '--all', '--trust-recorder', '0'.repeat(32))).code, 1)
 })
 
+test("with control's key given, the recorders that it attested are trusted, said in one line, and no others", async () => {
+  const store = openDirectoryStore(join(folder, 'attested'))
+  const url = pathToFileURL(join(folder, 'attested')).href
+  const own = await createTestRecorder(store, { seed: 4 })
+  await own.record([{ statements: 1 }])
+  const pod = { podUid: 'u', podName: 'agent-0', podNamespace: 'shop', serviceAccount: 'agent', nodeName: null, owner: null, image: null }
+  const { bytes } = sealAttestation({ recorder: own.key.id, time: testEpoch, pod }, testKey(9))
+  await store.putIfAbsent(attestationKey(own.key.id), bytes)
+  const pemOf = async (seed: number): Promise<string> => {
+    const file = join(folder, `control-${seed}.pem`)
+    await writeFile(file, testKey(seed).publicKey.export({ type: 'spki', format: 'pem' }))
+    return file
+  }
+  const verify = async (...given: string[]): Promise<Ran> => steno('verify', '--all', '--store', url, ...given)
+  assert.match((await verify()).out, /ATTESTER_NOT_PINNED: .*--trust-control/)
+  const trusting = await verify('--trust-control', await pemOf(8), '--trust-control', await pemOf(9))
+  assert.deepEqual(
+    [trusting.code, trusting.out],
+    [0, "trusted 1 recorder by control's attestation\nverified 1 session, 1 segment, 1 statement: sound\n"],
+  )
+  const stranger = await verify('--trust-control', await pemOf(8))
+  assert.equal(stranger.code, 1)
+  assert.match(stranger.out, /RECORDER_UNTRUSTED/)
+  const foreign = join(folder, 'foreign.pem')
+  await writeFile(foreign, generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ type: 'spki', format: 'pem' }))
+  for (const file of [join(folder, 'none.pem'), import.meta.filename, foreign]) {
+    const { code, err } = await verify('--trust-control', file)
+    assert.equal(code, 3)
+    assert.match(err, /^CONTROL_KEY_UNREADABLE: /)
+  }
+})
+
 test('recorders that steno run had beside a spool are known with it, and others by a --spool of their own', async () => {
   const two = join(folder, 'two')
   const store = openDirectoryStore(two)
@@ -159,7 +193,7 @@ test('what cannot be verified ends with its own exit code', async () => {
   ]) {
     const { code, err } = await steno('verify', ...given)
     assert.equal(code, 3, `${given.join(' ')}: ${err}`)
-    assert.match(err, /^[A-Z_]+: /)
+    assert.match(err, /^[A-Z0-9_]+: /)
   }
 })
 
@@ -176,7 +210,7 @@ test('what is wrong is named, with exit code 1', async () => {
   assert.equal(code, 1)
   assert.ok(lines.some((line) => line['code'] === 'OBJECT_MISSING' && line['key'] === key && line['segment'] === 1))
   assert.deepEqual(lines.at(-1), {
-    verified: { sessions: 3, segments: 4, statements: 8, ledgerEntries: 10 },
+    verified: { sessions: 3, segments: 4, statements: 8, ledgerEntries: 10, attestedRecorders: 0 },
     errors: 1,
     warnings: 0,
     sound: false,

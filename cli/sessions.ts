@@ -7,7 +7,7 @@ import { Command } from 'commander'
 import { listSessions, type SessionSummary } from '../session/read-session.ts'
 import type { Store } from '../session/stores/store.ts'
 import { printPaged } from './pager.ts'
-import { addFilterOptions, filterHelp, type FilterOptions } from './search/filters.ts'
+import { addFilterOptions, filterHelp, podOf, type FilterOptions } from './search/filters.ts'
 import { createProgress } from './search/progress.ts'
 import { emptyCounts } from './search/scan.ts'
 import { reportCutShort, reportDamage } from './search/reports.ts'
@@ -21,7 +21,7 @@ import { shownDuration } from './times.ts'
 type Options = FilterOptions &
   StoreOptions & { readonly json?: true; readonly limit: number; readonly utc?: true; readonly progress?: true }
 
-/** Column titles and widths in cells; the last is as wide as it likes. */
+/** Column titles and widths in cells; the last is as wide as it likes. Of sessions outside a cluster no pod is shown. */
 const columns = [
   ['SESSION', 36],
   ['OPENED', 19],
@@ -30,6 +30,7 @@ const columns = [
   ['STATEMENTS', 10],
   ['USER', 12],
   ['DATABASE', 12],
+  ['POD', 36],
   ['APPLICATION', 0],
 ] as const
 
@@ -50,6 +51,7 @@ A damaged session is always listed: nobody can say that it does not fit.
 Examples:
   steno sessions --since 1d --user shop
   steno sessions --failed --table orders
+  steno sessions --namespace shop --pod agent-7d4    # what a pod of a cluster did
   steno sessions --json --limit 1000 | jq -r .session
 
 Exit codes: 0 done, also when there is none; 1 the store could not be read; 2 used wrongly.`,
@@ -69,15 +71,21 @@ async function* sessionLines(store: Store, options: Options): AsyncGenerator<str
   const watch = { counts, onProgress: progress.show, onDamage: (session: string, error: Error) => reportDamage(progress, session, error) }
   let shown = 0
   let more = false
+  let withPods = false
   for await (const session of filterSessions(store, listSessions(store, span), options, watch)) {
     progress.clear()
     if (shown >= limit) {
       more = true
       break
     }
-    if (shown === 0 && json !== true) yield line(columns.map(([title]) => title))
+    const isPods = session.identity !== null && podOf(session.identity) !== null
+    // Nothing is read ahead, so the first pod that comes after others brings its column along.
+    if (json !== true && (shown === 0 || (isPods && !withPods))) {
+      withPods = isPods
+      yield line(titles, withPods)
+    }
     shown += 1
-    yield json === true ? safeJson(session) : line(cellsOf(session, utc === true))
+    yield json === true ? safeJson(session) : line(cellsOf(session, utc === true), withPods)
   }
   progress.clear()
   reportCutShort(counts)
@@ -89,6 +97,7 @@ async function* sessionLines(store: Store, options: Options): AsyncGenerator<str
 /** The table row of a session, before it is cut to the columns' widths. */
 export function cellsOf({ session, state, opened, closed, statements, identity, problem }: SessionSummary, utc: boolean): string[] {
   const application = identity?.asserted['application_name'] ?? ''
+  const pod = identity === null ? null : podOf(identity)
   return [
     session,
     clockTime(opened, utc),
@@ -97,12 +106,16 @@ export function cellsOf({ session, state, opened, closed, statements, identity, 
     statements === null ? '?' : String(statements),
     identity?.user ?? '?',
     identity?.database ?? '?',
+    pod === null ? '' : `${pod.namespace}/${pod.name}`,
     problem === undefined ? application : problem,
   ]
 }
 
-function line(cells: readonly string[]): string {
-  const shaped = columns.map(([title, width], at) => {
+const titles = columns.map(([title]) => title)
+
+function line(cells: readonly string[], withPods: boolean): string {
+  const shaped = columns.flatMap(([title, width], at) => {
+    if (title === 'POD' && !withPods) return []
     const text = printableLine(cells[at] ?? '')
     if (width === 0) return text
     const cut = shorten(text, width)

@@ -39,12 +39,27 @@ export function sessionLines(identity: SessionIdentity, { close, gaps }: Ending)
     labelled('mode', identity.mode === 'custody' ? 'custody: steno held the credential' : 'pass-through: the agent held the credential'),
     labelled('recorder', `${identity.recorder}, steno ${versions.steno}, Node ${versions.node}`),
     labelled('policy', policy === null ? 'none: every statement is recorded and allowed' : `${policy.name} (${policy.hash})`),
-    ...pairLines('attested', identity.attested),
+    ...podLines(identity.attested),
     ...pairLines('asserted', identity.asserted),
     ...(trace === null ? [] : [labelled('trace', `${trace.traceId}, span ${trace.spanId}`)]),
     labelled('ended', close === null ? 'not yet, or not yet stored' : endingText(close)),
     ...gapLines(gaps),
   ]
+}
+
+/** The pod in words, and behind it what else was attested. */
+function podLines({ podNamespace, podName, podUid, serviceAccount, nodeName, ...others }: Readonly<Record<string, string>>): string[] {
+  const more = (facts: Readonly<Record<string, string | undefined>>): Record<string, string> =>
+    Object.fromEntries(Object.entries(facts).filter((fact): fact is [string, string] => fact[1] !== undefined))
+  if (podNamespace === undefined || podName === undefined)
+    return pairLines('attested', more({ podNamespace, podName, podUid, serviceAccount, nodeName, ...others }))
+  const told = [
+    `${podNamespace}/${podName}`,
+    ...(serviceAccount === undefined ? [] : [`ServiceAccount ${serviceAccount}`]),
+    ...(nodeName === undefined ? [] : [`node ${nodeName}`]),
+    ...(podUid === undefined ? [] : [`UID ${podUid}`]),
+  ]
+  return [labelled('pod', told.join(', ')), ...pairLines('attested', others)]
 }
 
 function pairLines(label: string, pairs: Readonly<Record<string, string>>): string[] {

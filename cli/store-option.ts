@@ -19,7 +19,9 @@ export function defaultSpoolFolder(): string {
 }
 
 export function storeOption(): Option {
-  return new Option('--store <url>', 'where recordings are kept: file:///absolute/folder').env('STENO_STORE').default(defaultStoreUrl())
+  return new Option('--store <url>', 'where recordings are kept: file:///absolute/folder or s3://bucket/prefix')
+    .env('STENO_STORE')
+    .default(defaultStoreUrl())
 }
 
 /** The store that was named is not there, so nothing that was recorded can be found in it. */
@@ -35,7 +37,8 @@ export class StoreNotFound extends KnownError {
  */
 export async function openExistingStore({ store }: StoreOptions): Promise<Store> {
   const opened = await openStore(store)
-  if (store !== defaultStoreUrl() && !existsSync(new URL(store))) throw new StoreNotFound(`there is no store ${store}`)
+  if (store.startsWith('file:') && store !== defaultStoreUrl() && !existsSync(new URL(store)))
+    throw new StoreNotFound(`there is no store ${store}`)
   return opened
 }
 

@@ -48,6 +48,7 @@ export function command(): Command {
 Examples:
   steno tail                                   # everything that is stored from now on
   steno tail --failed --user shop              # errors of one user
+  steno tail --namespace shop                  # what the pods of a namespace say
   steno tail last --sql '(?i)^\\s*delete'       # one session's deletes, from its beginning until it is closed
   steno tail --table orders --since 10m --json | jq .sql
 

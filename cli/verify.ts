@@ -3,10 +3,12 @@
  *
  * Exit codes: 0 sound, 1 something is wrong, 2 wrong usage, 3 the store cannot be read or holds nothing to verify.
  */
+import { createPublicKey, type KeyObject } from 'node:crypto'
 import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
-import { KnownError } from '../base/errors.ts'
+import { KnownError, messageOf } from '../base/errors.ts'
 import { loadLedgerHead, type AnchoredHead } from '../session/ledger-head.ts'
 import { isRecorderId } from '../session/object-keys.ts'
 import { findSession, SessionNotFound } from '../session/read-session.ts'
@@ -28,13 +30,14 @@ type Options = StoreOptions &
     readonly all?: true
     readonly json?: true
     readonly trustRecorder: readonly string[]
+    readonly trustControl: readonly string[]
     readonly spool: readonly string[]
   }
 
 /** There is nothing in the store that could be verified. */
 export class NothingToVerify extends KnownError {
   readonly code = 'NOTHING_TO_VERIFY'
-  readonly remedy = 'Check that --store names the right store.'
+  readonly remedy = 'Check that --store, or in a cluster --recording-store, names the right store.'
   readonly safeToRetry = true
 }
 
@@ -45,6 +48,13 @@ export class SpoolHasNoHead extends KnownError {
   readonly safeToRetry = true
 }
 
+/** A file that should hold a key of control's does not. */
+export class ControlKeyUnreadable extends KnownError {
+  readonly code = 'CONTROL_KEY_UNREADABLE'
+  readonly remedy = 'Name a PEM file with the public half: `public.pem` of Secret steno-control-key.'
+  readonly safeToRetry = true
+}
+
 export function command(): Command {
   const own: Command = new Command('verify')
     .description('check offline that nothing stored was changed, dropped, added or reordered')
@@ -52,6 +62,12 @@ export function command(): Command {
     .addOption(storeOption())
     .option('--all', 'every object in the store')
     .option('--trust-recorder <id>', 'a recorder that is yours; repeat it for several', recorderId, [])
+    .option(
+      '--trust-control <file>',
+      "a public key of your cluster's control (PEM): the recorders that it attested are yours; repeat it for several",
+      (file: string, all: readonly string[]) => [...all, file],
+      [],
+    )
     .option(
       '--spool <folder>',
       "take the recorder's id and the head of its ledger from its spool folder; repeat it for several recorders " +
@@ -66,6 +82,7 @@ export function command(): Command {
 Examples:
   steno verify last                                     # the newest session
   steno verify --all --spool /var/lib/steno/spool       # everything, against what the recorder itself remembers
+  steno verify --all --trust-control public.pem         # a cluster's store, each recorder as control attested it
   steno verify --all --json | jq -r 'select(.severity == "error") | .code'
 
 Exit codes: 0 sound, 1 something is wrong, 2 used wrongly, 3 the store cannot be read or holds nothing to verify.`,
@@ -109,16 +126,30 @@ async function holdsAnything(store: Store): Promise<boolean> {
   return false
 }
 
-async function trustFrom({ store, trustRecorder, spool }: Options): Promise<Trust> {
+async function trustFrom({ store, trustRecorder, trustControl, spool }: Options): Promise<Trust> {
+  const attesters = await Promise.all(trustControl.map(controlKeyIn))
   if (spool.length > 0) {
     const heads = await Promise.all(spool.map((folder) => headsOf(folder, store)))
     const without = spool[heads.findIndex((each) => each.length === 0)]
     if (without !== undefined) throw new SpoolHasNoHead(`there is no ledger-head.json in ${without}`)
-    return { recorders: trustRecorder, heads: heads.flat() }
+    return { recorders: trustRecorder, attesters, heads: heads.flat() }
   }
   // The default spool belongs to the default store; it says what it knows, and claims not to know all recorders.
   const heads = store === defaultStoreUrl() ? await headsOf(defaultSpoolFolder(), store) : []
-  return { recorders: trustRecorder, heads, strangers: trustRecorder.length > 0 ? 'error' : 'warning' }
+  const isAnyNamed = trustRecorder.length > 0 || attesters.length > 0
+  return { recorders: trustRecorder, attesters, heads, strangers: isAnyNamed ? 'error' : 'warning' }
+}
+
+/** @throws ControlKeyUnreadable */
+async function controlKeyIn(file: string): Promise<KeyObject> {
+  let key: KeyObject
+  try {
+    key = createPublicKey(await readFile(file))
+  } catch (error) {
+    throw new ControlKeyUnreadable(`there is no public key in ${file}: ${messageOf(error)}`, { cause: error })
+  }
+  if (key.asymmetricKeyType !== 'ed25519') throw new ControlKeyUnreadable(`the key in ${file} is not control's: it is no Ed25519 key`)
+  return key
 }
 
 /** Of a spool folder, and of those beside it that `steno run` made for the same store while it was in use: `spool-2`, `spool-3` … */
@@ -140,7 +171,7 @@ type Report = ReturnType<typeof createReport>
 function createReport(options: Options) {
   const json = options.json === true
   const colours = paletteFor(options)
-  let counts: VerifyCounts = { sessions: 0, segments: 0, statements: 0, ledgerEntries: 0 }
+  let counts: VerifyCounts = { sessions: 0, segments: 0, statements: 0, ledgerEntries: 0, attestedRecorders: 0 }
   let errors = 0
   let warnings = 0
   let shownAt = 0
@@ -168,6 +199,8 @@ function createReport(options: Options) {
       const sound = errors === 0
       if (json) process.stdout.write(`${JSON.stringify({ verified: counts, errors, warnings, sound })}\n`)
       else {
+        if (counts.attestedRecorders > 0)
+          process.stdout.write(`${clear}trusted ${counted(counts.attestedRecorders, 'recorder')} by control's attestation\n`)
         const known = warnings === 0 ? '' : ` (${counted(warnings, 'warning')})`
         const verdict = sound ? `sound${known}` : `${counted(errors, 'error')}${known}`
         const what = [counted(counts.sessions, 'session'), counted(counts.segments, 'segment'), counted(counts.statements, 'statement')]

@@ -4,7 +4,7 @@
  * Names are those that SQL takes without quotes. Columns are added at the end by later versions, never renamed or moved.
  */
 import type { SessionIdentity } from '../../session/identity.ts'
-import { applicationOf } from '../search/filters.ts'
+import { applicationOf, podOf } from '../search/filters.ts'
 import type { StatementLine } from '../statement-line.ts'
 
 export type ColumnType =
@@ -127,4 +127,11 @@ export const statementColumns: readonly Column<StatementRow>[] = [
     value: ({ line }) => line.preparedSql ?? null,
   },
   { name: 'parameters', type: 'json', required: true, about: 'a JSON list, as the index has it', value: ({ line }) => line.parameters },
+  {
+    name: 'pod_namespace',
+    type: 'text',
+    about: "in a cluster: the pod's namespace",
+    value: ({ identity }) => podOf(identity)?.namespace ?? null,
+  },
+  { name: 'pod_name', type: 'text', about: "in a cluster: the pod's name", value: ({ identity }) => podOf(identity)?.name ?? null },
 ]

@@ -2,7 +2,7 @@
 import type { DuckDBAppender, DuckDBConnection } from '@duckdb/node-api'
 import type { SessionSummary } from '../../session/read-session.ts'
 import { statementColumns, type Column, type ColumnType, type Value } from '../export/columns.ts'
-import { applicationOf } from '../search/filters.ts'
+import { applicationOf, podOf } from '../search/filters.ts'
 import type { DuckDb } from './duckdb.ts'
 
 export const sessionColumns: readonly Column<SessionSummary>[] = [
@@ -49,6 +49,18 @@ export const sessionColumns: readonly Column<SessionSummary>[] = [
   { name: 'close_reason', type: 'text', about: 'how it ended', value: ({ close }) => close?.reason ?? null },
   { name: 'trace_id', type: 'text', about: "the session's trace", value: ({ identity }) => identity?.trace?.traceId ?? null },
   { name: 'problem', type: 'text', about: 'of a damaged one: what is wrong', value: ({ problem }) => problem ?? null },
+  {
+    name: 'pod_namespace',
+    type: 'text',
+    about: "in a cluster: the pod's namespace",
+    value: ({ identity }) => (identity === null ? null : (podOf(identity)?.namespace ?? null)),
+  },
+  {
+    name: 'pod_name',
+    type: 'text',
+    about: "in a cluster: the pod's name",
+    value: ({ identity }) => (identity === null ? null : (podOf(identity)?.name ?? null)),
+  },
 ]
 
 export const tables = { statements: statementColumns, sessions: sessionColumns } as const

@@ -1,7 +1,7 @@
 /**
  * The filters that `sessions`, `search` and `export` share: how they are typed, and what passes them.
  *
- * Different filters must all pass; of one that is given several times any. What a session was asked for (user, database, application)
+ * Different filters must all pass; of one that is given several times any. Who a session is of (user, database, application, pod)
  * is decided by its identity alone, so that no index is read in vain. Texts are looked for in what the index holds of a statement: its
  * first 65,536 characters, literals of credentials replaced. Regular expressions are RE2's: time is linear in the text, whatever the
  * pattern; there are no back references and no look-around.
@@ -21,6 +21,9 @@ export type FilterOptions = {
   readonly user?: readonly string[]
   readonly database?: readonly string[]
   readonly application?: readonly string[]
+  /** Of the pod, as attested; a session outside a cluster has none. */
+  readonly namespace?: readonly string[]
+  readonly pod?: readonly string[]
   readonly table?: readonly TableName[]
   readonly sqlstate?: readonly string[]
   readonly failed?: true
@@ -48,6 +51,8 @@ export function addFilterOptions(command: Command, timeOf: TimeOf): Command {
     .addOption(repeated('--user <name>', 'of this database user', plain))
     .addOption(repeated('--database <name>', 'in this database', plain))
     .addOption(repeated('--application <name>', 'by this application_name', plain))
+    .addOption(repeated('-n, --namespace <name>', 'of a pod in this namespace, in a cluster', plain))
+    .addOption(repeated('--pod <name>', 'of this pod, in a cluster: NAME or NAMESPACE/NAME', podName))
     .addOption(
       repeated('--table <name>', 'whose SQL names this table; by its words, not its grammar: a column of that name counts', parseTableName),
     )
@@ -78,6 +83,13 @@ const time = (text: string): number => parseInstant(text)
 function plain(text: string): string {
   if (text === '') throw new InvalidArgumentError('It must not be empty.')
   return text
+}
+
+/** `pod/NAME`, as kubectl prints it, is taken too. */
+function podName(text: string): string {
+  const name = plain(text).replace(/^pods?\//, '')
+  if (!/^(?:[^/]+\/)?[^/]+$/.test(name)) throw new InvalidArgumentError('It must be NAME or NAMESPACE/NAME.')
+  return name
 }
 
 function sqlstate(text: string): string {
@@ -112,11 +124,22 @@ export function applicationOf({ asserted }: SessionIdentity): string {
   return asserted['application_name'] ?? ''
 }
 
+export type PodOfSession = { readonly namespace: string; readonly name: string }
+
+/** The pod that the recorder was attested to be in; null outside a cluster. */
+export function podOf({ attested }: SessionIdentity): PodOfSession | null {
+  const { podNamespace: namespace, podName: name } = attested
+  return namespace === undefined || name === undefined ? null : { namespace, name }
+}
+
 /** By who spoke to what; true when nothing of the kind was asked. */
 export function sessionPasses(filters: FilterOptions, identity: SessionIdentity): boolean {
-  return (
-    anyOf(filters.user, identity.user) && anyOf(filters.database, identity.database) && anyOf(filters.application, applicationOf(identity))
-  )
+  const { user, database, application, namespace, pod } = filters
+  if (!anyOf(user, identity.user) || !anyOf(database, identity.database) || !anyOf(application, applicationOf(identity))) return false
+  if (namespace === undefined && pod === undefined) return true
+  const its = podOf(identity)
+  if (its === null || !anyOf(namespace, its.namespace)) return false
+  return anyOf(pod, its.name) || anyOf(pod, `${its.namespace}/${its.name}`)
 }
 
 /** True when a statement has to be looked at to know whether its session is wanted. */
@@ -127,8 +150,8 @@ export function asksOfStatements(filters: FilterOptions): boolean {
 
 /** True when any filter was given. */
 export function isFiltered(filters: FilterOptions): boolean {
-  const { since, until, user, database, application } = filters
-  return asksOfStatements(filters) || [since, until, user, database, application].some((value) => value !== undefined)
+  const { since, until, user, database, application, namespace, pod } = filters
+  return asksOfStatements(filters) || [since, until, user, database, application, namespace, pod].some((value) => value !== undefined)
 }
 
 export type StatementTest = {

@@ -21,6 +21,8 @@ export type GeneratedSession = {
   readonly user?: string
   readonly database?: string
   readonly application?: string
+  /** In a cluster: `shop/agent-0`. */
+  readonly pod?: string
   readonly statements: readonly GeneratedStatement[]
   /** How long it was open; a second unless told. */
   readonly lastedMilliseconds?: number
@@ -44,6 +46,7 @@ export function addSession(folder: string, seed: number, generated: GeneratedSes
     user: generated.user ?? 'agent',
     database: generated.database ?? 'shop',
     asserted: { application_name: generated.application ?? 'test' },
+    attested: attestedOf(generated.pod),
   }
   const lines = statements.map((statement, index) => {
     const summary: StatementSummary = {
@@ -97,6 +100,12 @@ export function addSession(folder: string, seed: number, generated: GeneratedSes
   writeFileSync(join(folder, manifestKey(session)), manifest.bytes)
   writeFileSync(join(folder, statementIndexKey(session, 1)), index)
   return session
+}
+
+function attestedOf(pod: string | undefined): Readonly<Record<string, string>> {
+  if (pod === undefined) return {}
+  const [podNamespace = '', podName = ''] = pod.split('/')
+  return { podUid: `uid-${podName}`, podName, podNamespace, serviceAccount: 'agent', nodeName: 'node-1' }
 }
 
 export type GenerateOptions = { readonly sessions: number; readonly statements: number }

@@ -103,7 +103,7 @@ test('bash offers the sessions of the store that is typed about, and of the usua
 })
 
 test('a store that cannot be read offers nothing and says nothing', async () => {
-  for (const store of ['s3://bucket', 'file:///nonexistent', `file://${recording.folder}/a-file`]) {
+  for (const store of ['ftp://bucket', 's3://-', 'file:///nonexistent', `file://${recording.folder}/a-file`]) {
     const { stdout, stderr } = await steno(['completion', 'ids'], { environment: { STENO_STORE: store } })
     assert.deepEqual([stdout, stderr], ['', ''], store)
   }
@@ -122,7 +122,7 @@ test('pressing the key in a bash completes the line', { skip: without('bash') },
   await terminal.until((screen) => screen.trimEnd() === 'ready>')
   terminal.type('steno verif\t')
   await terminal.until('ready> steno verify')
-  terminal.type('--trust\t')
+  terminal.type('--trust-r\t')
   await terminal.until('steno verify --trust-recorder')
   terminal.type('\u0015steno show --color=ne\t')
   await terminal.until('steno show --color=never')
@@ -153,7 +153,7 @@ print -r -- "\${_comps[steno]}"`
   await terminal.until((screen) => screen.trimEnd() === 'ready>')
   terminal.type('steno verif\t')
   await terminal.until('ready> steno verify ')
-  terminal.type('--trust\t')
+  terminal.type('--trust-r\t')
   await terminal.until('steno verify --trust-recorder')
   terminal.type('\u0015steno show --color=ne\t')
   await terminal.until('steno show --color=never')

@@ -262,7 +262,7 @@ test('a store where nothing can be written fails, and a URL that is none is name
     blocked.checks.some(({ check, status }) => check.startsWith('store') && status === 'failed'),
     blocked.stdout,
   )
-  place = ['--store', 's3://bucket', '--spool', join(folder, 'spool'), '--listen', '127.0.0.1:0']
+  place = ['--store', 'ftp://bucket', '--spool', join(folder, 'spool'), '--listen', '127.0.0.1:0']
   assert.equal((await doctor('')).find('store').code, 'STORE_URL_UNKNOWN')
   rmSync(file)
   assert.ok(!existsSync(join(folder, 'spool')))

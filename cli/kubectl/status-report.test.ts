@@ -1,0 +1,212 @@
+// Goal: at three in the morning the first lines say what is wrong and what to do. Method: a cluster that is well, one thing wrong at a time.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { palette } from '../colour.ts'
+import { concernsOf, type Reported, type StatusFacts } from './status-report.ts'
+import { statusLines } from './status.ts'
+import { createTestKubectl, type KubectlAnswers, type Ran } from './test-kubectl.ts'
+
+const yes = (type: string): object => ({ type, status: 'True', reason: 'Fine', message: 'It is.' })
+const no = (type: string, reason: string): object => ({ type, status: 'False', reason, message: `Because of ${reason}. Do this.` })
+const object = (name: string, conditions: readonly object[], more: object = {}): Reported =>
+  ({ metadata: { name, generation: 2, ...more }, status: { observedGeneration: 2, conditions } }) as Reported
+const policyOf = (conditions: readonly object[], pods: object = {}): Reported => {
+  const made = object('orders', conditions, { namespace: 'shop' })
+  return { ...made, status: { ...made.status, pods: { matched: 9, injected: 9, stale: 0, bare: 0, ...pods } } }
+}
+const wellConditions = [yes('Ready'), yes('StoreReachable'), yes('CredentialsIsolated'), no('EgressEnforced', 'NotBuiltIn')]
+const deployment = (name: string, readyReplicas: number, replicas = 1): StatusFacts['deployments'] => [
+  { metadata: { name }, spec: { replicas, template: { spec: { containers: [{ image: 'steno:1' }] } } }, status: { readyReplicas } },
+]
+const well: StatusFacts = {
+  stenoNamespace: 'steno-system',
+  deployments: [...deployment('steno-control', 1)!, ...deployment('steno-webhook', 2, 2)!],
+  pods: [],
+  isWebhookRegistered: true,
+  isGuarded: true,
+  policies: [policyOf(wellConditions)],
+  clusterPolicies: [object('floor', [yes('Ready')])],
+  stores: [object('default', [yes('Ready'), yes('StoreReachable')])],
+  optedIn: ['shop'],
+  unread: [],
+}
+
+test('a cluster that is well says so, and only what the release does not do', () => {
+  assert.deepEqual(
+    concernsOf(well).map(({ severity, what }) => [severity, what]),
+    [['note', 'All policies']],
+  )
+  const [first] = statusLines(well, concernsOf(well), palette(false))
+  assert.equal(first, 'Everything that was looked at is as it should be.')
+})
+
+const trouble = {
+  metadata: { name: 'steno-control-7d4' },
+  status: {
+    containerStatuses: [
+      {
+        ready: false,
+        restartCount: 4,
+        state: { waiting: { reason: 'CrashLoopBackOff' } },
+        lastState: { terminated: { exitCode: 1, reason: 'OOMKilled' } },
+      },
+    ],
+  },
+}
+for (const [what, facts, severity, message, remedy] of [
+  ['nothing is installed', { deployments: [] }, 'error', /nothing of steno runs/, /--steno-namespace/],
+  [
+    'control is down',
+    { deployments: deployment('steno-control', 0), pods: [trouble] },
+    'error',
+    /0 of 1 ready: recordings wait in the spools.*restarted 4 times.*CrashLoopBackOff.*OOMKilled/,
+    /describe pods -l app\.kubernetes\.io\/component=control/,
+  ],
+  [
+    'control is scaled to nothing',
+    { deployments: deployment('steno-control', 0, 0) },
+    'error',
+    /0 of 0 ready/,
+    /scale deployment steno-control/,
+  ],
+  ['one webhook of two is missing', { deployments: deployment('steno-webhook', 1, 2) }, 'warning', /1 of 2 ready/, /component=webhook/],
+  ['the webhook is not registered', { isWebhookRegistered: false }, 'error', /no pod is given a sidecar/, /helm upgrade/],
+  ['nothing guards the pods', { isGuarded: false }, 'warning', /nothing stops a pod/, /admissionPolicies\.enabled/],
+  ['there is no store', { stores: [] }, 'error', /nothing can be stored/, /recording-store\.md/],
+  [
+    'a store is not reached',
+    { stores: [object('default', [no('Ready', 'Full'), no('StoreReachable', 'Full')])] },
+    'error',
+    /^StoreReachable: Full: Because of Full/,
+    null,
+  ],
+  [
+    'a policy is not in force',
+    { policies: [policyOf([no('Ready', 'NamespaceNotOptedIn')])] },
+    'error',
+    /^Ready: NamespaceNotOptedIn: .*Do this/,
+    null,
+  ],
+  [
+    'a policy was changed and not judged since',
+    { policies: [{ ...policyOf(wellConditions), metadata: { name: 'orders', namespace: 'shop', generation: 3 } }] },
+    'error',
+    /nobody has judged it/,
+    /steno-webhook/,
+  ],
+  ['a policy of the cluster cannot be read', { clusterPolicies: [object('floor', [no('Ready', 'Invalid')])] }, 'error', /Invalid/, null],
+  [
+    'pods are bare',
+    { policies: [policyOf(wellConditions, { bare: 2 })] },
+    'error',
+    /2 of 9 pods have no sidecar/,
+    /kubectl get pods -n shop -l '!steno\.dev\/injected'/,
+  ],
+  ['pods are stale', { policies: [policyOf(wellConditions, { stale: 3 })] }, 'warning', /3 of 9 pods/, /kubectl steno explain POD -n shop/],
+  [
+    'agents could read Secrets',
+    { policies: [policyOf([yes('Ready'), no('CredentialsIsolated', 'ServiceAccountReadsSecrets')])] },
+    'warning',
+    /ServiceAccountReadsSecrets/,
+    null,
+  ],
+  ['a namespace has no policy', { optedIn: ['shop', 'lonely'] }, 'note', /no SessionPolicy/, /examples\/kubernetes/],
+  ['something may not be read', { unread: ['stores are forbidden'] }, 'warning', /stores are forbidden/, null],
+] as const) {
+  test(`it is said, gravest first, when ${what}`, () => {
+    const concerns = concernsOf({ ...well, ...(facts as Partial<StatusFacts>) })
+    const [first] = concerns.filter(({ what: about }) => about !== 'All policies')
+    assert.equal(first?.severity, severity)
+    assert.match(first.message, message)
+    if (remedy === null) assert.equal(first.remedy, null)
+    else assert.match(first.remedy ?? '', remedy)
+    const order = concerns.map((concern) => ['error', 'warning', 'note'].indexOf(concern.severity))
+    assert.deepEqual(
+      order,
+      order.toSorted((a, b) => a - b),
+    )
+  })
+}
+
+test('one thing that is wrong is not said at every policy', () => {
+  const stores = [object('default', [no('Ready', 'Full'), no('StoreReachable', 'Full')])]
+  const policies = [policyOf([yes('Ready'), no('StoreReachable', 'Full')]), policyOf([yes('Ready'), no('StoreReachable', 'Full')])]
+  assert.equal(concernsOf({ ...well, stores, policies }).length, 1)
+  assert.equal(concernsOf({ ...well, stores: null, policies }).length, 2, 'who may not read stores is told by the policies')
+})
+
+test('what objects say cannot act on a terminal, and colours only repeat the text', () => {
+  const policies = [policyOf([{ type: 'Ready', status: 'False', reason: 'X', message: 'a\u001b[2J\nb' }])]
+  const facts = { ...well, policies }
+  const plain = statusLines(facts, concernsOf(facts), palette(false)).join('\n')
+  assert.match(plain, /a\\x1B\[2J\\nb/)
+  assert.ok(!plain.includes('\u001b'))
+  // eslint-disable-next-line no-control-regex
+  assert.equal(
+    statusLines(facts, concernsOf(facts), palette(true))
+      .join('\n')
+      .replace(/\u001b\[\d+m/g, ''),
+    plain,
+  )
+})
+
+test('tables are as wide as their longest cell, and unknown counts are no zeros', () => {
+  const facts = { ...well, policies: [object('orders', wellConditions, { namespace: 'shop' })] }
+  const lines = statusLines(facts, [], palette(false))
+  assert.ok(lines.includes('POLICY            READY   PODS   INJECTED   STALE   BARE   STORE   CREDENTIALS   EGRESS'), lines.join('\n'))
+  assert.ok(
+    lines.includes('shop/orders       True    -      -          -       -      True    True          False (NotBuiltIn)'),
+    lines.join('\n'),
+  )
+  assert.ok(lines.includes('floor (cluster)   True    -      -          -       -      -       -             -'), lines.join('\n'))
+})
+
+const selector = '-l app.kubernetes.io/name=steno'
+const answers: KubectlAnswers = {
+  [`get -n steno-system deployments ${selector}`]: { items: well.deployments },
+  [`get -n steno-system pods ${selector}`]: { items: [] },
+  [`get mutatingwebhookconfigurations ${selector}`]: { items: [{}] },
+  [`get validatingadmissionpolicybindings ${selector}`]: { items: [{}] },
+  'get -n shop sessionpolicies.steno.dev': { items: well.policies },
+  'get clustersessionpolicies.steno.dev': { items: well.clusterPolicies },
+  'get recordingstores.steno.dev': { items: well.stores },
+  'get namespaces -l steno.dev/inject=enabled': 'shop\n',
+}
+async function status(more: KubectlAnswers, ...args: string[]): Promise<Ran> {
+  using kubectl = createTestKubectl({ ...answers, ...more })
+  return await kubectl.steno(['status', ...args])
+}
+
+test('the exit code says whether anything is wrong, and JSON has all of it', async () => {
+  const isWell = await status({}, '-n', 'shop')
+  assert.equal(isWell.code, 0, isWell.stdout + isWell.stderr)
+  const bare = { 'get -n shop sessionpolicies.steno.dev': { items: [policyOf(wellConditions, { bare: 1 })] } }
+  const wrong = await status(bare, '-n', 'shop', '--json')
+  assert.equal(wrong.code, 1)
+  const told = JSON.parse(wrong.stdout) as { ready: boolean; concerns: { severity: string }[]; policies: object[] }
+  assert.deepEqual([told.ready, told.concerns[0]?.severity, told.policies.length], [false, 'error', 1])
+})
+
+const forbidden = { stderr: 'Error from server (Forbidden): x is forbidden: User "dev" cannot list resource "x"\n' }
+
+test('who may read the policies of one namespace is shown those', async () => {
+  const rest = Object.fromEntries(Object.keys(answers).map((asked) => [asked, forbidden]))
+  const { code, stdout } = await status({ ...rest, 'get -n shop sessionpolicies.steno.dev': { items: well.policies } }, '-n', 'shop')
+  assert.equal(code, 0)
+  assert.match(stdout, /^shop\/orders +True +9/m)
+  assert.match(stdout, /WARNING +Not looked at: .*forbidden/)
+})
+
+test('who may read nothing is told which rights are missing', async () => {
+  const { code, stderr } = await status(Object.fromEntries(Object.keys(answers).map((asked) => [asked, forbidden])), '-n', 'shop')
+  assert.equal(code, 1)
+  assert.match(stderr, /you may read nothing of steno[\s\S]*\(CLUSTER_FORBIDS\)/)
+})
+
+test('a cluster without steno is told as such, and -A with -n is wrong use', async () => {
+  const unknown = { stderr: 'error: the server doesn\'t have a resource type "sessionpolicies"\n' }
+  const { code, stderr } = await status({ 'get -n shop sessionpolicies.steno.dev': unknown }, '-n', 'shop', '--json')
+  assert.equal(code, 1)
+  assert.equal((JSON.parse(stderr) as { error: { code: string } }).error.code, 'STENO_NOT_INSTALLED')
+  assert.equal((await status({}, '-n', 'shop', '-A')).code, 2)
+})

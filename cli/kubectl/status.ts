@@ -1,0 +1,167 @@
+/** `kubectl steno status`: what is not as it should be, then the state of policies, stores and of steno itself. */
+import { Command } from 'commander'
+import { paletteFor, type Palette } from '../colour.ts'
+import { BadUsage } from '../failure-report.ts'
+import { printLines } from '../print-lines.ts'
+import { safeJson } from '../search/statement-document.ts'
+import { displayWidth, printableLine } from '../text.ts'
+import { ClusterForbids } from './errors.ts'
+import { addClusterOptions, getIfAllowed, kubectl, namespaceOf, type ClusterOptions } from './kubectl-program.ts'
+import {
+  concernsOf,
+  conditionOf,
+  nameOf,
+  readiness,
+  type Concern,
+  type Deployment,
+  type OwnPod,
+  type Reported,
+  type StatusFacts,
+} from './status-report.ts'
+import { optInLabel } from './world.ts'
+
+type Options = ClusterOptions & { readonly allNamespaces?: true; readonly json?: true }
+
+const ofSteno = 'app.kubernetes.io/name=steno'
+
+export function statusCommand(): Command {
+  const own = new Command('status')
+    .summary('show what is not as it should be, then policies, pods, stores and steno itself')
+    .description(
+      'Shows what is not as it should be, each with its remedy; then what steno runs, and what each policy and store says of itself.\n' +
+        'Steno, stores and policies of the cluster are looked at in any case, SessionPolicies in one namespace or with -A in all.',
+    )
+    .option('-A, --all-namespaces', 'SessionPolicies of all namespaces')
+    .option('--json', 'as one JSON object')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  kubectl steno status -n shop
+  kubectl steno status -A
+  kubectl steno status -A --json | jq -r '.concerns[] | select(.severity == "error") | .what'
+
+Exit codes: 0 nothing is wrong (there may be warnings), 1 something is, or the cluster could not be asked, 2 used wrongly.`,
+    )
+    .action(run)
+  return addClusterOptions(own)
+}
+
+async function run(options: Options): Promise<void> {
+  if (options.allNamespaces === true && options.namespace !== undefined)
+    throw new BadUsage('--all-namespaces and --namespace contradict each other')
+  const facts = await readFacts(options, options.allNamespaces === true ? null : await namespaceOf(options))
+  const concerns = concernsOf(facts)
+  const isWell = concerns.every(({ severity }) => severity !== 'error')
+  if (!isWell) process.exitCode = 1
+  await printLines(
+    options.json === true ? [safeJson({ ready: isWell, concerns, ...facts })] : statusLines(facts, concerns, paletteFor(options)),
+  )
+}
+
+/** `namespace` is null for all. @throws KubectlMissing, KubectlFailed, StenoNotInstalled, ClusterForbids when nothing may be read */
+async function readFacts(options: Options, namespace: string | null): Promise<StatusFacts> {
+  const unread: string[] = []
+  const get = <Item>(...args: string[]): Promise<Item[] | null> => getIfAllowed<Item>(options, args, (why) => void unread.push(why))
+  const scope = namespace === null ? ['-A'] : ['-n', namespace]
+  const own = ['-n', options.stenoNamespace]
+  const [deployments, pods, webhooks, bindings, policies, clusterPolicies, stores, optedIn] = await Promise.all([
+    get<Deployment>(...own, 'deployments', '-l', ofSteno),
+    get<OwnPod>(...own, 'pods', '-l', ofSteno),
+    get<unknown>('mutatingwebhookconfigurations', '-l', ofSteno),
+    get<unknown>('validatingadmissionpolicybindings', '-l', ofSteno),
+    get<Reported>(...scope, 'sessionpolicies.steno.dev'),
+    get<Reported>('clustersessionpolicies.steno.dev'),
+    get<Reported>('recordingstores.steno.dev'),
+    optedInNamespaces(options, namespace, (why) => void unread.push(why)),
+  ])
+  if ([deployments, policies, stores].every((read) => read === null))
+    throw new ClusterForbids(
+      `you may read nothing of steno in this cluster: ${unread.join('; ')}`,
+      'Ask for the right to list SessionPolicies in your namespace, or RecordingStores and Deployments of steno.',
+    )
+  return {
+    stenoNamespace: options.stenoNamespace,
+    ...{ deployments, pods, policies, clusterPolicies, stores, optedIn },
+    unread: unread.toSorted((a, b) => (a < b ? -1 : 1)), // The answers come in any order.
+    isWebhookRegistered: webhooks === null ? null : webhooks.length > 0,
+    isGuarded: bindings === null ? null : bindings.length > 0,
+  }
+}
+
+/** Names alone: a cluster may have thousands. */
+async function optedInNamespaces(options: Options, namespace: string | null, forbidden: (why: string) => void): Promise<string[] | null> {
+  try {
+    const output = ['-o', 'jsonpath={range .items[*]}{.metadata.name}{"\\n"}{end}']
+    const names = (await kubectl(options, ['get', 'namespaces', '-l', `${optInLabel}=enabled`, ...output])).split('\n').filter(Boolean)
+    return namespace === null ? names : names.filter((name) => name === namespace)
+  } catch (error) {
+    if (!(error instanceof ClusterForbids)) throw error
+    // Somebody who has one namespace alone sees in its policies whether it is opted in.
+    if (namespace === null) forbidden(error.message)
+    return null
+  }
+}
+
+export function statusLines(facts: StatusFacts, concerns: readonly Concern[], colours: Palette): string[] {
+  const { deployments, policies, clusterPolicies, stores } = facts
+  const judged = [...(policies ?? []), ...(clusterPolicies ?? [])]
+  const sections = [
+    concernLines(concerns, colours),
+    table(
+      ['COMPONENT', 'READY', 'IMAGE'],
+      (deployments ?? []).map((deployment) => {
+        const { ready, wanted } = readiness(deployment)
+        return [deployment.metadata.name, `${ready}/${wanted}`, deployment.spec.template.spec.containers[0]?.image ?? '']
+      }),
+    ),
+    table(
+      ['POLICY', 'READY', 'PODS', 'INJECTED', 'STALE', 'BARE', 'STORE', 'CREDENTIALS', 'EGRESS'],
+      judged.map((policy) => {
+        const { pods } = policy.status ?? {}
+        const counts = (['matched', 'injected', 'stale', 'bare'] as const).map((count) => (pods === undefined ? '-' : String(pods[count])))
+        const isOfCluster = policy.metadata.namespace === undefined
+        const conditions = ['StoreReachable', 'CredentialsIsolated', 'EgressEnforced'].map((type) =>
+          isOfCluster ? '-' : shown(policy, type),
+        )
+        return [isOfCluster ? `${nameOf(policy)} (cluster)` : nameOf(policy), shown(policy, 'Ready'), ...counts, ...conditions]
+      }),
+    ),
+    table(
+      ['STORE', 'READY', 'REACHABLE'],
+      (stores ?? []).map((store) => [nameOf(store), shown(store, 'Ready'), shown(store, 'StoreReachable')]),
+    ),
+  ].filter((lines) => lines.length > 0)
+  return sections.flatMap((lines, index) => (index === 0 ? lines : ['', ...lines]))
+}
+
+function concernLines(concerns: readonly Concern[], colours: Palette): string[] {
+  const paints = { error: colours.red, warning: colours.yellow, note: colours.dim }
+  const lines = concerns.flatMap(({ severity, what, message, remedy }) => [
+    `${paints[severity](severity.toUpperCase().padEnd(8))} ${colours.bold(printableLine(what))}: ${printableLine(message)}`,
+    ...(remedy === null ? [] : [`         ${printableLine(remedy)}`]),
+  ])
+  return concerns.some(({ severity }) => severity === 'error')
+    ? lines
+    : [colours.green('Everything that was looked at is as it should be.'), ...lines]
+}
+
+/** The condition as kubectl shows columns: its status, and when that is not True why. */
+function shown(object: Reported, type: string): string {
+  const condition = conditionOf(object, type)
+  if (condition === undefined) return 'Unknown'
+  return condition.status === 'True' ? 'True' : `${condition.status} (${condition.reason})`
+}
+
+/** Columns as wide as their longest cell, as kubectl has them. */
+function table(titles: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  if (rows.length === 0) return []
+  const cells = [titles, ...rows.map((row) => row.map(printableLine))]
+  const widths = titles.map((_, column) => Math.max(...cells.map((row) => displayWidth(row[column] ?? ''))))
+  return cells.map((row) =>
+    row
+      .map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - displayWidth(cell))))
+      .join('   ')
+      .trimEnd(),
+  )
+}
