@@ -16,7 +16,7 @@ TEST_STATE := .cache/tests.json
 RUN_TESTS = node --test --test-concurrency=$(TEST_CONCURRENCY) --test-timeout=$(TEST_MILLISECONDS_MAX) --test-rerun-failures=$(TEST_STATE) --test-reporter=spec '$(TEST_FILES)'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-again check bench bench-smoke fuzz kills format clean
+.PHONY: help setup demo test test-again check e2e image manifests bench bench-smoke fuzz kills format clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do printf '%-20s %s\n' "$$target" "$$text"; done
@@ -46,6 +46,16 @@ check: setup ## Everything else that a change must pass, cheapest first
 	knip
 	node tools/check-licences.ts
 	node tools/check-audit.ts
+
+e2e: setup ## Build image and chart, install them in a cluster (KUBECONFIG, kind, or one of its own) and prove them there
+	node e2e/kubernetes/run.ts
+
+image: setup ## Build the container image as dist/steno-image.tar, without a docker daemon
+	node tools/image/build.ts
+
+manifests: setup ## Render the chart as plain YAML into dist/steno.yaml
+	@mkdir -p dist
+	node tools/chart/manifests.ts > dist/steno.yaml
 
 format: setup ## Rewrite the source in the project's format
 	oxfmt

@@ -26,8 +26,8 @@ const directions: Readonly<Record<string, readonly string[]>> = {
 /** Folders that look at the whole from outside. */
 const outside = ['e2e', 'examples', 'bench', 'docs']
 
-/** The one step over the walls: `cli` may start these. */
-const startedByCli = ['sidecar/main.ts', 'relay/main.ts', 'webhook/main.ts']
+/** The one step over the walls: `cli` may start these, and ask what would happen to a pod, which is a pure function. */
+const startedByCli = ['sidecar/main.ts', 'relay/main.ts', 'webhook/main.ts', 'webhook/admission/explain-injection.ts']
 
 /** Code here runs over recordings as well as live, so it takes bytes, never sockets. */
 const socketless = ['postgres', 'mysql', 'policy', 'session', 'crds']

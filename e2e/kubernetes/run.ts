@@ -1,0 +1,96 @@
+/**
+ * `make e2e`: finds or starts a cluster, builds steno's image and the tests' own, installs the chart, runs every test of this folder, and
+ * prints the counts.
+ *
+ * `node e2e/kubernetes/run.ts [TEST_FILE...]` runs some of them. `E2E=required` makes a missing cluster a failure; without it that is said
+ * loudly, and the exit code is 0. `E2E_KEEP=1` leaves cluster and release as they are, to look around.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { fetchRadosgw } from '../../tools/radosgw.ts'
+import { findCluster, type Cluster } from './support/find-cluster.ts'
+import { install, uninstall } from './support/release.ts'
+import { testImages } from './support/test-images.ts'
+import { buildStenoImage } from './support/steno-image.ts'
+
+const folder = fileURLToPath(new URL('./', import.meta.url))
+const project = fileURLToPath(new URL('../../', import.meta.url))
+const testMillisecondsMax = 600_000
+
+process.exitCode = await main()
+
+async function main(): Promise<number> {
+  const started = performance.now()
+  const cluster = await findCluster((reason) => {
+    process.stderr.write(`\n  NO TEST OF KUBERNETES RUNS: ${reason}.\n  Set KUBECONFIG, or see e2e/cluster/README.md.\n\n`)
+  })
+  if (cluster === null) return process.env['E2E'] === 'required' ? 1 : 0
+  say(`${cluster.name} is ready`, started)
+  try {
+    // The cluster's network reaches no mirror.
+    await fetchRadosgw()
+    const steno = await buildStenoImage()
+    await cluster.loadImages([...(await testImages()), steno.archive])
+    say(`images are loaded: ${steno.name}`, started)
+    await install(cluster, steno)
+    say('the chart is installed', started)
+    const code = await runTests(cluster, steno.name)
+    say('the tests ran', started)
+    return code
+  } finally {
+    if (process.env['E2E_KEEP'] !== '1') {
+      await uninstall(cluster)
+      await cluster.end()
+    }
+  }
+}
+
+function say(what: string, started: number): void {
+  process.stderr.write(`e2e: ${what} (${((performance.now() - started) / 1000).toFixed(0)} s)\n`)
+}
+
+/** Replace parts of the release that others need, so they come last, one after the other. */
+const aloneLast = ['get-started', 'webhook-down', 'store', 'runtime', 'chart'].map((name) => path.join(folder, `${name}.test.ts`))
+/** Of other folders, for the same cluster: they reach nothing that has to be fetched. */
+const fromElsewhere = ['e2e/control/real-tokens.test.ts', 'e2e/s3/radosgw.test.ts'].map((name) => path.join(project, name))
+
+async function runTests(cluster: Cluster, image: string): Promise<number> {
+  const asked = process.argv.slice(2)
+  const own = readdirSync(folder).flatMap((name) => (name.endsWith('.test.ts') ? [path.join(folder, name)] : []))
+  const together = [...own.filter((file) => !aloneLast.includes(file)), ...fromElsewhere]
+  const counts = { tests: 0, pass: 0, fail: 0, skipped: 0 }
+  let code = 0
+  for (const { files, concurrency } of asked.length > 0
+    ? [{ files: asked, concurrency: 1 }]
+    : [{ files: together, concurrency: 2 }, ...aloneLast.map((file) => ({ files: [file], concurrency: 1 }))]) {
+    code ||= await runFiles(cluster, image, files, concurrency, counts)
+  }
+  const { tests, pass, fail, skipped } = counts
+  process.stderr.write(`e2e: ${tests} tests: ${pass} passed, ${fail} failed, ${skipped} skipped\n`)
+  return code
+}
+
+async function runFiles(
+  cluster: Cluster,
+  image: string,
+  files: readonly string[],
+  concurrency: number,
+  counts: Record<'tests' | 'pass' | 'fail' | 'skipped', number>,
+): Promise<number> {
+  const args = ['--test', `--test-concurrency=${concurrency}`, `--test-timeout=${testMillisecondsMax}`, '--test-reporter=spec', ...files]
+  const [command = process.execPath, ...rest] = [...cluster.prefix, process.execPath, ...args]
+  const environment = { ...cluster.environment, E2E: 'required', STENO_IMAGE: image }
+  const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'inherit'], env: environment })
+  let printed = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    process.stdout.write(text)
+    printed += text
+  })
+  const [code] = (await once(child, 'close')) as [number | null]
+  for (const name of ['tests', 'pass', 'fail', 'skipped'] as const)
+    counts[name] += Number(new RegExp(`^ℹ ${name} (\\d+)$`, 'm').exec(printed)?.[1] ?? 0)
+  return code ?? 1
+}

@@ -1,0 +1,61 @@
+/**
+ * The cluster's recordings as an auditor reads them: `steno` commands against control's reader, through a port-forward.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { steno, type StenoResult } from '../../support/proxy.ts'
+import { eventually } from './kubectl.ts'
+
+export type Recordings = AsyncDisposable & {
+  /** `control+http://127.0.0.1:PORT/default` */
+  readonly url: string
+  /** A command with `--store` set, and what it printed. */
+  run(args: readonly string[]): Promise<StenoResult>
+  /** Sessions of the pod, as `steno sessions --json` has them, newest first. */
+  sessionsOf(podUid: string): Promise<RecordedSession[]>
+}
+
+export type RecordedSession = {
+  readonly session: string
+  readonly state: string
+  readonly closed: number | null
+  readonly statements?: number
+  readonly identity: {
+    readonly user: string
+    readonly database: string
+    readonly attested: Readonly<Record<string, string>>
+    readonly policy: { readonly name: string; readonly hash: string } | null
+  }
+}
+
+export async function openRecordings(store = 'default'): Promise<Recordings> {
+  const child = spawn('kubectl', ['-n', 'steno-system', 'port-forward', 'deployment/steno-control', ':8081'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let printed = ''
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => void (printed += text))
+  const port = await eventually('a port is forwarded', () => {
+    if (child.exitCode !== null) throw new Error(printed)
+    return Promise.resolve(/127\.0\.0\.1:(\d+) ->/.exec(printed)?.[1] ?? null)
+  })
+  const url = `control+http://127.0.0.1:${port}/${store}`
+  const run = (args: readonly string[]): Promise<StenoResult> => steno(args, { environment: { STENO_STORE: url } })
+  return {
+    url,
+    run,
+    async sessionsOf(podUid) {
+      const { status, stdout, stderr } = await run(['sessions', '--json', '--limit', '1000'])
+      if (status !== 0) throw new Error(`steno sessions: ${stderr}`)
+      const sessions = stdout
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as RecordedSession)
+      return sessions.filter(({ identity }) => identity.attested['podUid'] === podUid)
+    },
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode !== null) return
+      child.kill('SIGTERM')
+      await once(child, 'exit')
+    },
+  }
+}

@@ -1,0 +1,20 @@
+/** Steno's own image, built as people build it, under a name that no registry has: `localhost/steno/steno` by its digest. */
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { buildImage, readImageOptions } from '../../../tools/image/build.ts'
+
+export type StenoImage = {
+  readonly repository: string
+  readonly digest: string
+  /** `repository@digest` */
+  readonly name: string
+  readonly archive: string
+}
+
+export async function buildStenoImage(): Promise<StenoImage> {
+  const repository = 'localhost/steno/steno'
+  const out = fileURLToPath(new URL('../../../.cache/e2e-images/steno.tar', import.meta.url))
+  const built = await buildImage(readImageOptions(['--name', `${repository}:dev`, '--name-by-digest', '--out', out]))
+  writeFileSync(out, built.archive)
+  return { repository, digest: built.digest, name: `${repository}@${built.digest}`, archive: out }
+}
