@@ -13,6 +13,7 @@ test('whatever is written is read as the same', () => {
     '~',
     'on',
     '1e3',
+    'e0',
     '0x1',
     '- a',
     'a: b',
