@@ -8,7 +8,7 @@ import { invariant } from '../base/invariant.ts'
 
 /** Words that are safe bare: not numbers (some readers of YAML 1.1 take `e0` for one), not `true`, `no`, `null`, `~` or the like. */
 const bareWord = /^[A-Za-z][A-Za-z0-9._/-]*$/
-const meaningful = /^(true|false|yes|no|on|off|null|y|n|e[\d_.]*)$/i
+const meaningful = /^(true|false|yes|no|on|off|null|y|n|e[\d_.]+)$/i
 
 export function toYaml(value: unknown): string {
   return `${block(value, 0).replace(/^\n/, '')}\n`
