@@ -20,6 +20,11 @@ const folder = fileURLToPath(new URL('./', import.meta.url))
 const project = fileURLToPath(new URL('../../', import.meta.url))
 const testMillisecondsMax = 600_000
 
+/** Replace parts of the release that others need, so they come last, one after the other. */
+const aloneLast = ['get-started', 'webhook-down', 'store', 'runtime', 'chart'].map((name) => path.join(folder, `${name}.test.ts`))
+/** Of other folders, for the same cluster: they reach nothing that has to be fetched. */
+const fromElsewhere = ['e2e/control/real-tokens.test.ts', 'e2e/s3/radosgw.test.ts'].map((name) => path.join(project, name))
+
 process.exitCode = await main()
 
 async function main(): Promise<number> {
@@ -51,11 +56,6 @@ async function main(): Promise<number> {
 function say(what: string, started: number): void {
   process.stderr.write(`e2e: ${what} (${((performance.now() - started) / 1000).toFixed(0)} s)\n`)
 }
-
-/** Replace parts of the release that others need, so they come last, one after the other. */
-const aloneLast = ['get-started', 'webhook-down', 'store', 'runtime', 'chart'].map((name) => path.join(folder, `${name}.test.ts`))
-/** Of other folders, for the same cluster: they reach nothing that has to be fetched. */
-const fromElsewhere = ['e2e/control/real-tokens.test.ts', 'e2e/s3/radosgw.test.ts'].map((name) => path.join(project, name))
 
 async function runTests(cluster: Cluster, image: string): Promise<number> {
   const asked = process.argv.slice(2)
