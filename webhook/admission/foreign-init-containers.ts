@@ -4,7 +4,8 @@
  */
 import type { V1Container } from '@kubernetes/client-node'
 import type { ClusterSessionPolicy } from '../../crds/cluster-session-policy.ts'
-import { selectorMatches, type Labels } from '../../crds/label-selector.ts'
+import { foreignInitContainersFor, imageHasPrefix } from '../../crds/exceptions.ts'
+import type { Labels } from '../../crds/label-selector.ts'
 
 /** How many of `initContainers`, from the first on, may stay before the sidecar. */
 export function foreignFirst(
@@ -12,17 +13,9 @@ export function foreignFirst(
   namespaceLabels: Labels,
   clusterPolicies: readonly ClusterSessionPolicy[],
 ): number {
-  const named = clusterPolicies
-    .filter(({ spec }) => selectorMatches(spec.namespaceSelector, namespaceLabels))
-    .flatMap(({ spec }) => spec.foreignInitContainers)
+  const named = foreignInitContainersFor(namespaceLabels, clusterPolicies)
   const end = initContainers.findIndex(
-    (container) => !named.some(({ name, image }) => container.name === name && imageBegins(container.image ?? '', image)),
+    (container) => !named.some(({ name, image }) => container.name === name && imageHasPrefix(container.image ?? '', image)),
   )
   return end === -1 ? initContainers.length : end
-}
-
-/** A prefix ends where a part of the reference ends: `mesh/init` is no `mesh/init-of-mine`. */
-function imageBegins(image: string, prefix: string): boolean {
-  if (!image.startsWith(prefix)) return false
-  return image.length === prefix.length || /[:@/]$/.test(prefix) || /^[:@/]/.test(image.slice(prefix.length))
 }
