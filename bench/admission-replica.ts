@@ -5,9 +5,9 @@
  */
 import { createLog } from '../base/log.ts'
 import { readClusterSessionPolicy, readSessionPolicy } from '../crds/read-object.ts'
-import type { AdmissionWorld } from '../webhook/admission/inject-pod.ts'
+import type { AdmissionWorld } from '../injection/inject-pod.ts'
 import { startAdmissionServer } from '../webhook/admission/server.ts'
-import { createAuthority, issueLeaf } from '../webhook/certificates/authority.ts'
+import { createAuthority, issueLeaf } from '../cluster/certificates/authority.ts'
 
 const namespaces = 200
 const policiesEach = 2
@@ -50,6 +50,7 @@ function clusterOf(): AdmissionWorld {
     namespaceLabels: new Map(names.map((name) => [name, labelsOf(name)])),
     sidecarImage: 'registry.example.com/steno@sha256:6a7c5b8d',
     controlUrl: 'https://steno-control.steno-system.svc:443',
+    relayEndpoint: 'steno-relay.steno-system.svc:8443',
     controlCa: authority.cert.repeat(3),
     controlPublicKey: '-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n',
     version: '1.2.3',

@@ -7,9 +7,9 @@
  * looking at the status are counted too, and are the same for each row. The CustomResourceDefinitions have to be there.
  */
 import { pino } from 'pino'
-import { openCluster, type ClusterClient } from '../webhook/cluster/client.ts'
-import { watchPolicyWorld } from '../webhook/cluster/policy-world.ts'
-import { pathOf, resources } from '../webhook/cluster/resources.ts'
+import { openCluster, type ClusterClient } from '../cluster/client.ts'
+import { watchPolicyWorld } from '../cluster/policy-world.ts'
+import { pathOf, resources } from '../cluster/resources.ts'
 import { startReconcile } from '../webhook/reconcile/reconcile.ts'
 
 const changes = 40

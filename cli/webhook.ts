@@ -6,6 +6,7 @@ import { addClusterOptions, clusterSettings, runUntilSignal, seconds, type Clust
 type Options = ClusterOptions & {
   readonly sidecarImage: string
   readonly controlUrl?: string
+  readonly relayEndpoint?: string
   readonly webhookConfiguration: string
   readonly admissionParameters: string
   readonly lease: string
@@ -20,6 +21,7 @@ export function command(): Command {
     )
     .requiredOption('--sidecar-image <image>', 'the image of the sidecars')
     .option('--control-url <url>', 'where sidecars find control; else https://steno-control.NAMESPACE.svc:443')
+    .option('--relay-endpoint <host:port>', 'where sidecars find the relay; else steno-relay.NAMESPACE.svc:8443')
     .option('--webhook-configuration <name>', 'the MutatingWebhookConfiguration whose caBundle is kept', 'steno')
     .option('--admission-parameters <name>', 'the AdmissionParameters that are kept in step with ClusterSessionPolicies', 'steno')
     .option('--lease <name>', 'the Lease by which replicas choose who leads', 'steno-webhook')
@@ -49,6 +51,7 @@ not wait. Exit code 0: it ended in good order; 1: it did not start.`,
         ...common,
         sidecarImage: options.sidecarImage,
         controlUrl: options.controlUrl ?? `https://steno-control.${common.namespace}.svc:443`,
+        relayEndpoint: options.relayEndpoint ?? `steno-relay.${common.namespace}.svc:8443`,
         webhookConfiguration: options.webhookConfiguration,
         parametersName: options.admissionParameters,
         leaseName: options.lease,

@@ -36,6 +36,13 @@ export type SidecarConfig = {
     /** The RecordingStore's name. */
     readonly store: string
   }
+  /** The only way to databases, as `host:port`; null where the policy leaves the pod's network alone, and they are reached directly. */
+  readonly relay: { readonly endpoint: string } | null
+  readonly enforcement: {
+    readonly mode: 'Relay' | 'CredentialsOnly'
+    /** What happens to the agent's way when a database can be reached past the sidecar. */
+    readonly onOpenPath: 'Block' | 'Report'
+  }
   readonly policy: {
     /** Where the policy comes from: `shop/orders`, `ClusterSessionPolicy/floor`. */
     readonly names: readonly string[]
@@ -43,7 +50,7 @@ export type SidecarConfig = {
     readonly hash: string
   }
   readonly recording: {
-    readonly level: 'results'
+    readonly level: 'results' | 'stored'
     readonly onFailure: 'block' | 'continue'
     readonly spoolBytesMax: number
     readonly spoolAgeMillisecondsMax: number
@@ -111,9 +118,20 @@ export function parseSidecarConfig(json: string): SidecarConfig {
 
 /** Checks every field; fields it does not know are refused, for they might have been meant to restrict. */
 export function checkSidecarConfig(value: unknown): SidecarConfig {
-  const top = object('', value, ['version', 'control', 'policy', 'recording', 'terminationGraceSeconds', 'listeners'])
+  const top = object('', value, [
+    'version',
+    'control',
+    'relay',
+    'enforcement',
+    'policy',
+    'recording',
+    'terminationGraceSeconds',
+    'listeners',
+  ])
   if (top['version'] !== sidecarConfigVersion) throw new SidecarConfigInvalid('version', `is not ${sidecarConfigVersion}`)
   const control = object('control', top['control'], ['url', 'store'])
+  const relay = top['relay'] === null ? null : object('relay', top['relay'], ['endpoint'])
+  const enforcement = object('enforcement', top['enforcement'], ['mode', 'onOpenPath'])
   const policy = object('policy', top['policy'], ['names', 'hash'])
   const recording = object('recording', top['recording'], ['level', 'onFailure', 'spoolBytesMax', 'spoolAgeMillisecondsMax'])
   const listeners = array('listeners', top['listeners'], { itemsMax: listenersMax }).map((listener, index) =>
@@ -125,9 +143,14 @@ export function checkSidecarConfig(value: unknown): SidecarConfig {
   return {
     version: sidecarConfigVersion,
     control: { url: httpsUrl('control.url', control['url']), store: text('control.store', control['store']) },
+    relay: relay === null ? null : { endpoint: hostAndPort('relay.endpoint', relay['endpoint']) },
+    enforcement: {
+      mode: oneOf('enforcement.mode', enforcement['mode'], ['Relay', 'CredentialsOnly'] as const),
+      onOpenPath: oneOf('enforcement.onOpenPath', enforcement['onOpenPath'], ['Block', 'Report'] as const),
+    },
     policy: { names: texts('policy.names', policy['names'], { itemsMax: 1_024 }), hash: hash('policy.hash', policy['hash']) },
     recording: {
-      level: oneOf('recording.level', recording['level'], ['results'] as const),
+      level: oneOf('recording.level', recording['level'], ['results', 'stored'] as const),
       onFailure: oneOf('recording.onFailure', recording['onFailure'], ['block', 'continue'] as const),
       spoolBytesMax: integer('recording.spoolBytesMax', recording['spoolBytesMax'], 1, Number.MAX_SAFE_INTEGER),
       spoolAgeMillisecondsMax: integer(
@@ -227,6 +250,10 @@ function oneOf<const T extends string>(path: string, value: unknown, choices: re
 function matching(path: string, value: unknown, pattern: RegExp): string {
   if (typeof value !== 'string' || !pattern.test(value)) throw new SidecarConfigInvalid(path, `does not match ${pattern.source}`)
   return value
+}
+
+function hostAndPort(path: string, value: unknown): string {
+  return matching(path, value, /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?:[1-9][0-9]{0,4}$/)
 }
 
 function hash(path: string, value: unknown): string {

@@ -26,7 +26,22 @@ function listed(page: string): string[] {
 }
 
 test('docs/errors.md has every code of a KnownError, and no other', () => {
-  const folders = ['base', 'postgres', 'session', 'sidecar', 'crds', 'webhook', 'cli', 'tools', 'bench', 'examples', 'e2e']
+  const folders = [
+    'base',
+    'postgres',
+    'session',
+    'sidecar',
+    'crds',
+    'injection',
+    'cluster',
+    'relay',
+    'webhook',
+    'cli',
+    'tools',
+    'bench',
+    'examples',
+    'e2e',
+  ]
   const sources = folders.flatMap(filesBelow).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
   const codes = sources.flatMap((file) => [...read(file).matchAll(/\breadonly code = '(\w+)'/g)].map(([, code = '']) => code))
   assert.ok(codes.length > 30)

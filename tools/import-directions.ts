@@ -15,10 +15,12 @@ const directions: Readonly<Record<string, readonly string[]>> = {
   session: ['base'],
   crds: ['base'],
   policy: ['base', 'postgres', 'mysql', 'session', 'crds'],
+  injection: ['base', 'postgres', 'crds'],
+  cluster: ['base', 'crds'],
   sidecar: ['base', 'postgres', 'mysql', 'session', 'crds', 'policy'],
-  relay: ['base', 'postgres', 'mysql', 'session', 'crds', 'policy'],
-  webhook: ['base', 'postgres', 'mysql', 'session', 'crds', 'policy'],
-  cli: ['base', 'postgres', 'mysql', 'session', 'crds', 'policy'],
+  relay: ['base', 'crds', 'injection', 'cluster'],
+  webhook: ['base', 'postgres', 'mysql', 'session', 'crds', 'policy', 'injection', 'cluster'],
+  cli: ['base', 'postgres', 'mysql', 'session', 'crds', 'policy', 'injection'],
   tools: ['base'],
   bin: [],
 }
@@ -26,11 +28,11 @@ const directions: Readonly<Record<string, readonly string[]>> = {
 /** Folders that look at the whole from outside. */
 const outside = ['e2e', 'examples', 'bench', 'docs']
 
-/** The one step over the walls: `cli` may start these, and ask what would happen to a pod, which is a pure function. */
-const startedByCli = ['sidecar/main.ts', 'relay/main.ts', 'webhook/main.ts', 'webhook/admission/explain-injection.ts']
+/** The one step over the walls: `cli` may start these. */
+const startedByCli = ['sidecar/main.ts', 'relay/main.ts', 'webhook/main.ts']
 
 /** Code here runs over recordings as well as live, so it takes bytes, never sockets. */
-const socketless = ['postgres', 'mysql', 'policy', 'session', 'crds']
+const socketless = ['postgres', 'mysql', 'policy', 'session', 'crds', 'injection']
 const socketModules = ['node:net', 'node:tls', 'node:http', 'node:https', 'node:http2', 'node:dgram']
 
 const otherFolders = ['charts', '.ci', '.git', '.github']

@@ -6,10 +6,10 @@
  */
 import { messageOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import type { ClusterClient } from './cluster/client.ts'
-import { ClusterRefused, isRefusal } from './cluster/errors.ts'
-import { pause } from './cluster/pause.ts'
-import { apiVersionOf, pathOf, resources } from './cluster/resources.ts'
+import type { ClusterClient } from '../cluster/client.ts'
+import { ClusterRefused, isRefusal } from '../cluster/errors.ts'
+import { pause } from '../cluster/pause.ts'
+import { apiVersionOf, pathOf, resources } from '../cluster/resources.ts'
 
 export type ReportTiming = {
   /** Between two renewals, and two looks. */

@@ -1,49 +1,18 @@
 /** What webhook and control are told at their start. Holds values only; `cli/webhook.ts` and `cli/control.ts` read them from options. */
-import type { AuthorityIntervals } from './certificates/authority-state.ts'
+import type { LeaseTiming } from '../cluster/lease.ts'
+import type { Address, ProcessSettings } from '../cluster/process-settings.ts'
 import type { ReportTiming } from './control-reports.ts'
-import type { LeafIntervals } from './certificates/own-certificates.ts'
-import type { LeaseTiming } from './cluster/lease.ts'
-import type { WatchTiming } from './cluster/watch-resource.ts'
 
-export { standardAuthorityIntervals } from './certificates/authority-state.ts'
-export { standardLeafIntervals } from './certificates/own-certificates.ts'
-export { standardLeaseTiming } from './cluster/lease.ts'
+export { standardLeaseTiming } from '../cluster/lease.ts'
 export { standardReconcileIntervals } from './reconcile/reconcile.ts'
 
-export type Address = { readonly host: string; readonly port: number }
-
-export type CertificateSettings = {
-  /** `own`: an authority in the Secret, made when there is none. `given`: a Secret of type kubernetes.io/tls that somebody else makes. */
-  readonly kind: 'own' | 'given'
-  /** Its name, in steno's namespace. */
-  readonly secret: string
-  /** DNS names and addresses by which clients reach the server; of no use for `given`. */
-  readonly names: readonly string[]
-  readonly authority: AuthorityIntervals
-  readonly leaf: LeafIntervals
-}
-
-type ProcessSettings = {
-  /** A file; null: KUBECONFIG, else the pod's ServiceAccount. */
-  readonly kubeconfig: string | null
-  /** Steno's own. */
-  readonly namespace: string
-  /** This replica's name among others: the pod's. */
-  readonly instance: string
-  readonly listen: Address
-  /** Serves /metrics, /healthz and /readyz in plain HTTP. */
-  readonly metricsListen: Address
-  readonly certificate: CertificateSettings
-  /** How long requests are still taken after readiness has ended, until endpoints have forgotten the pod. */
-  readonly drainDelayMilliseconds: number
-  readonly watchTiming?: Partial<WatchTiming>
-  readonly reportTiming?: ReportTiming
-}
-
 export type WebhookSettings = ProcessSettings & {
+  readonly reportTiming?: ReportTiming
   readonly sidecarImage: string
   /** Where sidecars find control. */
   readonly controlUrl: string
+  /** Where they find the relay: `host:port`. */
+  readonly relayEndpoint: string
   /** Names of the objects that it keeps. */
   readonly webhookConfiguration: string
   readonly parametersName: string
@@ -54,6 +23,7 @@ export type WebhookSettings = ProcessSettings & {
 }
 
 export type ControlSettings = ProcessSettings & {
+  readonly reportTiming?: ReportTiming
   /** On a loopback address: who reaches it reads every recording. Null: no reader. */
   readonly readerListen: Address | null
 }

@@ -6,11 +6,11 @@
 import { Registry } from 'prom-client'
 import type { Log } from '../base/log.ts'
 import { recordingStoreSpec } from '../crds/recording-store.ts'
-import type { CertificateSource } from './certificates/certificates.ts'
-import { openCluster } from './cluster/client.ts'
-import { pause } from './cluster/pause.ts'
-import { resources } from './cluster/resources.ts'
-import { watchResource } from './cluster/watch-resource.ts'
+import type { CertificateSource } from '../cluster/certificates/certificates.ts'
+import { openCluster } from '../cluster/client.ts'
+import { pause } from '../cluster/pause.ts'
+import { resources } from '../cluster/resources.ts'
+import { watchResource } from '../cluster/watch-resource.ts'
 import { controlKeySecret } from './control/control-key-secret.ts'
 import { loadOrCreateControlKey } from './control/control-key.ts'
 import { keepReporting } from './control-reports.ts'
@@ -18,12 +18,12 @@ import { createPodDescription } from './control/describe-pod.ts'
 import { secretsOf } from './control/open-recording-store.ts'
 import { startControlServer, type ControlServer } from './control/start.ts'
 import type { StoreObject } from './control/stores.ts'
-import { createTokenReview } from './control/token-review.ts'
-import { startHealthServer } from './health-server.ts'
-import { openCertificates } from './open-certificates.ts'
+import { createTokenReview } from '../cluster/identity/token-review.ts'
+import { startHealthServer } from '../cluster/health-server.ts'
+import { openCertificates } from '../cluster/certificates/open-certificates.ts'
 import type { ControlSettings } from './settings.ts'
 import { createStoreStatusWriter } from './store-status.ts'
-import { addProcessMetrics } from './webhook-metrics.ts'
+import { addProcessMetrics } from '../cluster/process-metrics.ts'
 
 export type Control = {
   readonly port: number
@@ -82,7 +82,7 @@ export async function startControl(settings: ControlSettings, log: Log): Promise
     const key = await loadOrCreateControlKey(controlKeySecret(cluster, namespace))
     const serving = await startControlServer({
       ...{ listen: settings.listen, readerListen: settings.readerListen, certificates: source, key, registry, log },
-      reviewToken: createTokenReview(cluster),
+      reviewToken: createTokenReview(cluster, 'steno-control'),
       describePod: createPodDescription(cluster),
       readSecret: secretsOf(cluster, namespace),
       stores: () => [...recordingStores.values()],

@@ -10,22 +10,22 @@ import { messageOf, systemCodeOf } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { stenoVersion } from '../base/version.ts'
 import type { Labels } from '../crds/label-selector.ts'
-import type { AdmissionWorld } from './admission/inject-pod.ts'
+import type { AdmissionWorld } from '../injection/inject-pod.ts'
 import { startAdmissionServer, type AdmissionServer } from './admission/server.ts'
-import type { CertificateSource, SecretObject } from './certificates/certificates.ts'
-import { textsOf } from './certificates/certificates.ts'
+import type { CertificateSource, SecretObject } from '../cluster/certificates/certificates.ts'
+import { textsOf } from '../cluster/certificates/certificates.ts'
 import { rotateAuthority } from './certificates/rotate-authority.ts'
 import { keepWebhookTrust } from './certificates/webhook-trust.ts'
-import { openCluster } from './cluster/client.ts'
-import { startLeaderElection } from './cluster/lease.ts'
-import { pause } from './cluster/pause.ts'
-import { watchPolicyWorld, type PolicyWorld } from './cluster/policy-world.ts'
-import { resources } from './cluster/resources.ts'
-import { watchResource } from './cluster/watch-resource.ts'
+import { openCluster } from '../cluster/client.ts'
+import { startLeaderElection } from '../cluster/lease.ts'
+import { pause } from '../cluster/pause.ts'
+import { watchPolicyWorld, type PolicyWorld } from '../cluster/policy-world.ts'
+import { resources } from '../cluster/resources.ts'
+import { watchResource } from '../cluster/watch-resource.ts'
 import { controlKeySecretName } from './control/control-key-secret.ts'
 import { watchReports } from './control-reports.ts'
-import { startHealthServer, WebhookCannotListen } from './health-server.ts'
-import { openCertificates } from './open-certificates.ts'
+import { startHealthServer, WebhookCannotListen } from '../cluster/health-server.ts'
+import { openCertificates } from '../cluster/certificates/open-certificates.ts'
 import { readable, startReconcile, type Reconcile } from './reconcile/reconcile.ts'
 import type { WebhookSettings } from './settings.ts'
 import { addWebhookMetrics } from './webhook-metrics.ts'
@@ -206,8 +206,8 @@ function createAdmissionWorld(options: {
       const [ca, publicKey] = [controlCa(), controlPublicKey()]
       if (!world.isSynced() || ca === null || publicKey === null) return null
       policies ??= read()
-      const { sidecarImage, controlUrl } = settings
-      return { ...policies, sidecarImage, controlUrl, controlCa: ca, controlPublicKey: publicKey, version: stenoVersion }
+      const { sidecarImage, controlUrl, relayEndpoint } = settings
+      return { ...policies, sidecarImage, controlUrl, relayEndpoint, controlCa: ca, controlPublicKey: publicKey, version: stenoVersion }
     },
     missing() {
       return [

@@ -8,9 +8,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { standardAuthorityIntervals, standardLeafIntervals, startControl, startWebhook } from './main.ts'
-import { startTestApi, type TestApi } from './cluster/test-api.ts'
-import { testLog, until } from './cluster/test-support.ts'
-import type { Condition } from './reconcile/conditions.ts'
+import { startTestApi, type TestApi } from '../cluster/test-api.ts'
+import { testLog, until } from '../cluster/test-support.ts'
+import type { Condition } from '../cluster/conditions.ts'
 import type { ControlSettings, WebhookSettings } from './settings.ts'
 
 const timeout = 30_000
@@ -51,7 +51,14 @@ async function createWorld(context: TestContext) {
   }
   const control: ControlSettings = { ...common, instance: 'control-1', readerListen: anyPort }
   const webhook: WebhookSettings = {
-    ...{ ...common, instance: 'webhook-1', sidecarImage: 'steno:1', controlUrl: 'https://control', webhookConfiguration: 'steno' },
+    ...{
+      ...common,
+      instance: 'webhook-1',
+      sidecarImage: 'steno:1',
+      controlUrl: 'https://control',
+      relayEndpoint: 'relay:8443',
+      webhookConfiguration: 'steno',
+    },
     ...{ parametersName: 'steno', leaseName: 'steno-webhook', statusMilliseconds: 5, rightsMilliseconds: 1_000 },
     leaseTiming: { durationMilliseconds: 2_000, renewMillisecondsMax: 1_000, retryMilliseconds: 50 },
   }

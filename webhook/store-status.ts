@@ -4,12 +4,12 @@
  * Reconcile writes `Ready` beside it, so each write carries the version that it was decided on, and a conflict reads again.
  */
 import type { Log } from '../base/log.ts'
-import type { ClusterClient } from './cluster/client.ts'
-import { isRefusal } from './cluster/errors.ts'
-import { pathOf, resources } from './cluster/resources.ts'
+import type { ClusterClient } from '../cluster/client.ts'
+import { isRefusal } from '../cluster/errors.ts'
+import { pathOf, resources } from '../cluster/resources.ts'
 import type { StoreStatus } from './control/stores.ts'
-import { isEqualJson, withFindings, type Condition, type Finding } from './reconcile/conditions.ts'
-import { createWorkQueue } from './reconcile/work-queue.ts'
+import { isEqualJson, withFindings, type Condition, type Finding } from '../cluster/conditions.ts'
+import { createWorkQueue } from '../cluster/work-queue.ts'
 
 type StoreObject = {
   readonly metadata?: { readonly resourceVersion?: string; readonly generation?: number }

@@ -1,9 +1,9 @@
 /** What the webhook counts, for `/metrics`. Labels are outcomes, states and opted-in namespaces: never a pod. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import { stenoVersion } from '../base/version.ts'
+import { addProcessMetrics } from '../cluster/process-metrics.ts'
 import type { ReviewFacts } from './admission/server.ts'
-import { certificatesIn, endOf } from './certificates/authority.ts'
-import type { Certificates } from './certificates/certificates.ts'
+import { certificatesIn, endOf } from '../cluster/certificates/authority.ts'
+import type { Certificates } from '../cluster/certificates/certificates.ts'
 import type { Reconcile } from './reconcile/reconcile.ts'
 
 const outcomes: readonly ReviewFacts['outcome'][] = [
@@ -86,26 +86,4 @@ export function addWebhookMetrics(registry: Registry, facts: WebhookFacts): { re
       seconds.observe(milliseconds / 1000)
     },
   }
-}
-
-/** What every process of steno in a cluster says of itself. */
-export function addProcessMetrics(registry: Registry): void {
-  const registers = [registry]
-  new Gauge({
-    ...{ name: 'steno_build_info', help: 'Always 1; the labels say which versions run.', labelNames: ['version', 'node'], registers },
-  })
-    .labels(stenoVersion, process.version)
-    .set(1)
-  const resident: Gauge = new Gauge({
-    ...{ name: 'process_resident_memory_bytes', help: 'Memory that is resident.', registers },
-    collect: () => resident.set(process.memoryUsage.rss()),
-  })
-  const processor: Counter = new Counter({
-    ...{ name: 'process_cpu_seconds_total', help: 'Processor time of all threads, by user and system together.', registers },
-    collect() {
-      const { user, system } = process.cpuUsage()
-      processor.reset()
-      processor.inc((user + system) / 1e6)
-    },
-  })
 }

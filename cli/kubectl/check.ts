@@ -1,6 +1,6 @@
 /** `kubectl steno check -f pod.yaml`: what would become of pods that are not there yet, and why; against the cluster or offline. */
 import { Command } from 'commander'
-import type { InjectionExplanation } from '../../webhook/admission/explain-injection.ts'
+import type { InjectionExplanation } from '../../injection/explain-injection.ts'
 import { paletteFor, type Palette } from '../colour.ts'
 import { BadUsage } from '../failure-report.ts'
 import { printLines } from '../print-lines.ts'

@@ -3,7 +3,7 @@
  *
  * Data in, lines out. All from cluster and files is made printable; values of variables are not in it but for those that steno writes.
  */
-import type { InjectionExplanation } from '../../webhook/admission/explain-injection.ts'
+import type { InjectionExplanation } from '../../injection/explain-injection.ts'
 import type { Palette } from '../colour.ts'
 import { printableLine } from '../text.ts'
 import type { SidecarFacts } from './sidecar-facts.ts'

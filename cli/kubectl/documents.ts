@@ -13,7 +13,7 @@ import { KnownError, messageOf } from '../../base/errors.ts'
 import type { ClusterSessionPolicy } from '../../crds/cluster-session-policy.ts'
 import { readClusterSessionPolicy, readSessionPolicy, unknownFieldsOf } from '../../crds/read-object.ts'
 import type { SessionPolicy } from '../../crds/session-policy.ts'
-import { readPod } from '../../webhook/admission/explain-injection.ts'
+import { readPod } from '../../injection/explain-injection.ts'
 
 export const bytesMax = 16 * 1024 * 1024
 /** As kubectl takes them from a folder. */

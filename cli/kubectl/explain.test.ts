@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { V1Pod } from '@kubernetes/client-node'
-import type { InjectionExplanation } from '../../webhook/admission/explain-injection.ts'
+import type { InjectionExplanation } from '../../injection/explain-injection.ts'
 import { verdictOf } from './explain.ts'
 import { sidecarFactsOf, type SidecarFacts } from './sidecar-facts.ts'
 

@@ -1,7 +1,7 @@
 /** `kubectl steno explain POD`: the sidecar of a running pod, its policies and where they come from, and where the pod's credential went. */
 import type { V1Pod } from '@kubernetes/client-node'
 import { Command, InvalidArgumentError } from 'commander'
-import type { InjectionExplanation } from '../../webhook/admission/explain-injection.ts'
+import type { InjectionExplanation } from '../../injection/explain-injection.ts'
 import { paletteFor, type Palette } from '../colour.ts'
 import { printLines } from '../print-lines.ts'
 import { safeJson } from '../search/statement-document.ts'

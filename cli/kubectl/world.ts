@@ -12,7 +12,7 @@ import { stenoVersion } from '../../base/version.ts'
 import { readClusterSessionPolicy, readSessionPolicy } from '../../crds/read-object.ts'
 import type { ClusterSessionPolicy } from '../../crds/cluster-session-policy.ts'
 import type { SessionPolicy } from '../../crds/session-policy.ts'
-import { explainInjection, type AdmissionWorld, type InjectionExplanation } from '../../webhook/admission/explain-injection.ts'
+import { explainInjection, type AdmissionWorld, type InjectionExplanation } from '../../injection/explain-injection.ts'
 import { ObjectNotFound } from './errors.ts'
 import { getIfAllowed, type ClusterOptions } from './kubectl-program.ts'
 
@@ -112,6 +112,7 @@ export function explained(
     clusterPolicies: world.clusterPolicies,
     sidecarImage: world.image ?? own?.image ?? 'steno',
     controlUrl: `https://steno-control.${stenoNamespace}.svc:443`,
+    relayEndpoint: `steno-relay.${stenoNamespace}.svc:8443`,
     controlCa: told('STENO_CONTROL_CA'),
     controlPublicKey: told('STENO_CONTROL_PUBLIC_KEY'),
     version: pod.metadata?.annotations?.['steno.dev/version'] ?? stenoVersion,

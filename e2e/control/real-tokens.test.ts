@@ -1,11 +1,11 @@
 // Goal: what control asks a cluster is answered as it expects by a real API server: tokens, pods, and who makes its key. Method: a pod with a
 // container named as the sidecar, tokens of several kinds from the TokenRequest API, and control's own functions.
 import assert from 'node:assert/strict'
-import { openCluster } from '../../webhook/cluster/client.ts'
+import { openCluster } from '../../cluster/client.ts'
 import { controlKeySecret } from '../../webhook/control/control-key-secret.ts'
 import { loadOrCreateControlKey } from '../../webhook/control/control-key.ts'
 import { createPodDescription } from '../../webhook/control/describe-pod.ts'
-import { createTokenReview } from '../../webhook/control/token-review.ts'
+import { createTokenReview } from '../../cluster/identity/token-review.ts'
 import { clusterTest, createNamespace, eventually, kubectl } from '../kubernetes/support/kubectl.ts'
 
 const image = process.env['STENO_TEST_PAUSE_IMAGE'] ?? 'localhost/steno/pause:1'
@@ -36,7 +36,7 @@ clusterTest('control knows a pod by its token alone, and by nothing else', async
     (await kubectl(['create', 'token', 'default', '-n', namespace, ...options])).trim()
   const cluster = openCluster({ kubeconfig: null })
   t.after(() => cluster.close())
-  const review = createTokenReview(cluster)
+  const review = createTokenReview(cluster, 'steno-control')
   const bound = ['--bound-object-kind=Pod', '--bound-object-name=agent', `--bound-object-uid=${uid}`]
   const ours = await token('--audience=steno-control', ...bound)
   const others = [

@@ -6,7 +6,7 @@ import type { V1Pod } from '@kubernetes/client-node'
 import type { SidecarFacts } from '../../cli/kubectl/sidecar-facts.ts'
 import { createTestKubectl, type KubectlAnswers, type Ran } from '../../cli/kubectl/test-kubectl.ts'
 import { readSessionPolicy } from '../../crds/read-object.ts'
-import { injectPod } from '../../webhook/admission/inject-pod.ts'
+import { injectPod } from '../../injection/inject-pod.ts'
 
 const secret = 'sesame'
 const policyObject = {
@@ -28,7 +28,12 @@ function livePod(state: object = { running: { startedAt: '2026-11-21T09:00:04Z' 
     { namespace: 'shop', namespaceLabels: labels, pod },
     {
       ...{ policies: [readSessionPolicy(policyObject)], clusterPolicies: [], sidecarImage: 'steno:now', version: '0.1.0' },
-      ...{ controlUrl: 'https://steno-control.steno-system.svc:443', controlCa: 'CA', controlPublicKey: 'KEY' },
+      ...{
+        relayEndpoint: 'steno-relay.steno-system.svc:8443',
+        controlUrl: 'https://steno-control.steno-system.svc:443',
+        controlCa: 'CA',
+        controlPublicKey: 'KEY',
+      },
     },
   )
   assert.ok(injection.kind === 'injected')

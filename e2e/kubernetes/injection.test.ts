@@ -7,10 +7,10 @@ import assert from 'node:assert/strict'
 import { after, before } from 'node:test'
 import type { V1Pod } from '@kubernetes/client-node'
 import { readSessionPolicy } from '../../crds/read-object.ts'
-import { injectPod, type AdmissionWorld } from '../../webhook/admission/inject-pod.ts'
-import { patchBetween } from '../../webhook/admission/json-patch.ts'
+import { injectPod, type AdmissionWorld } from '../../injection/inject-pod.ts'
+import { patchBetween } from '../../injection/json-patch.ts'
 import { startAdmissionServer, type AdmissionServer, type ReviewFacts } from '../../webhook/admission/server.ts'
-import { createAuthority, issueLeaf } from '../../webhook/certificates/authority.ts'
+import { createAuthority, issueLeaf } from '../../cluster/certificates/authority.ts'
 import { addressForWebhooks, addWebhook, agentPod, apiServer, getKubeconfig, labelled, otherInjector } from './injection-world.ts'
 import { apply, clusterTest, createNamespace, eventually, getJson, kubectl, ran, refused } from './support/kubectl.ts'
 
@@ -42,6 +42,7 @@ before(async () => {
     namespaceLabels: new Map([[namespace, labels]]),
     sidecarImage: 'registry.example.com/steno:1',
     controlUrl: 'https://steno-control.steno-system.svc:443',
+    relayEndpoint: 'steno-relay.steno-system.svc:8443',
     controlCa: authority.cert,
     controlPublicKey: '-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n',
     version: '1.2.3',

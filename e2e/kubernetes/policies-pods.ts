@@ -1,7 +1,7 @@
 /** Pods as the webhook would make them, to be spoilt field by field; and the words of a refusal. */
 import assert from 'node:assert/strict'
 import type { V1Container, V1Pod } from '@kubernetes/client-node'
-import { sidecarContainer, sidecarVolumes } from '../../webhook/admission/sidecar-container.ts'
+import { sidecarContainer, sidecarVolumes } from '../../injection/sidecar-container.ts'
 import type { Answer, Caller } from './policies-api.ts'
 import { controlPublicKey, type PoliciesWorld, sidecarImage } from './policies-world.ts'
 
@@ -26,6 +26,8 @@ export function injectedPod(name: string, namespace: string): InjectedPod {
     config: {
       version: 1,
       control: { url: controlUrlFor(namespace), store: 'default' },
+      relay: null,
+      enforcement: { mode: 'CredentialsOnly', onOpenPath: 'Report' },
       policy: { names: ['shop/orders'], hash: '0123456789abcdef0123456789abcdef' },
       recording: { level: 'results', onFailure: 'block', spoolBytesMax: 536_870_912, spoolAgeMillisecondsMax: 3_600_000 },
       terminationGraceSeconds: 30,

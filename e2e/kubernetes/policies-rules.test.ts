@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { tokenAudience, sidecarName, sidecarUserId, spoolVolumeName, tokenVolumeName } from '../../webhook/admission/sidecar-container.ts'
+import { tokenAudience, sidecarName, sidecarUserId, spoolVolumeName, tokenVolumeName } from '../../injection/sidecar-container.ts'
 import { podRules } from './policies-pod-cases.ts'
 import { sidecarRules } from './policies-sidecar-cases.ts'
 

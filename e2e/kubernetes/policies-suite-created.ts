@@ -4,8 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { suite } from 'node:test'
 import type { V1EnvVar, V1Pod } from '@kubernetes/client-node'
 import { admissionExceptions } from '../../crds/exceptions.ts'
-import { injectPod } from '../../webhook/admission/inject-pod.ts'
-import { goldenNames, goldenPod, goldenWorld, requestFor } from '../../webhook/admission/test-world.ts'
+import { injectPod } from '../../injection/inject-pod.ts'
+import { goldenNames, goldenPod, goldenWorld, requestFor } from '../../injection/test-world.ts'
 import { podRules } from './policies-pod-cases.ts'
 import { appOf, assertAdmitted, assertRefused, type InjectedPod, offer, sidecarOf, controlUrlFor } from './policies-pods.ts'
 import { sidecarRules } from './policies-sidecar-cases.ts'
@@ -65,7 +65,7 @@ export function testCreation(world: () => PoliciesWorld): void {
     })
 
     clusterTest('every source that the webhook moves in its golden pairs may stand in a sidecar', async () => {
-      const folder = new URL('../../webhook/admission/credentials/golden/', import.meta.url)
+      const folder = new URL('../../injection/credentials/golden/', import.meta.url)
       let moved = 0
       for (const name of readdirSync(folder).filter((file) => file.endsWith('.json'))) {
         const golden = JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as { becomes?: { sources?: { env: V1EnvVar[] }[] } }

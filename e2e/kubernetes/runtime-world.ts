@@ -52,6 +52,7 @@ export async function createRuntimeWorld({ isOptedIn }: { readonly isOptedIn: bo
     drainDelayMilliseconds: 0,
     sidecarImage: parameters.image,
     controlUrl: `https://steno-control.${chartNamespace}.svc:443`,
+    relayEndpoint: `steno-relay.${chartNamespace}.svc:8443`,
     webhookConfiguration: configuration,
     parametersName: system.name, // There is none of that name: the chart's stays as it is.
     leaseName: 'steno-webhook',

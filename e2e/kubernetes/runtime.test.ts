@@ -9,8 +9,8 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { createRuntimeWorld, policy, reachedAddress, waitingPod } from './runtime-world.ts'
 import { apply, clusterTest, eventually, getJson, kubectl, ran } from './support/kubectl.ts'
-import { openCluster } from '../../webhook/cluster/client.ts'
-import { pathOf, resources } from '../../webhook/cluster/resources.ts'
+import { openCluster } from '../../cluster/client.ts'
+import { pathOf, resources } from '../../cluster/resources.ts'
 
 type Condition = { type: string; status: string; reason: string; message: string; lastTransitionTime: string }
 type Status = { observedGeneration?: number; conditions?: Condition[]; pods?: Record<string, number> }

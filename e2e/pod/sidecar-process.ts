@@ -36,6 +36,9 @@ export type SidecarSettings = {
   /** 30 unless told. */
   readonly terminationGraceSeconds?: number
   readonly control?: SidecarConfig['control']
+  /** None unless told, and nothing enforced. */
+  readonly relay?: SidecarConfig['relay']
+  readonly enforcement?: SidecarConfig['enforcement']
   /** Of an earlier sidecar: the next one goes on with its spool and store. */
   readonly folder?: string
   /** Null for control's store. */
@@ -84,6 +87,8 @@ export async function spawnSidecar(t: TestContext, settings: SidecarSettings): P
   const config: SidecarConfig = {
     version: 1,
     control: settings.control ?? { url: 'https://steno-control.steno-system.svc:443', store: 'default' },
+    relay: settings.relay ?? null,
+    enforcement: settings.enforcement ?? { mode: 'CredentialsOnly', onOpenPath: 'Report' },
     policy: testPolicy,
     recording: {
       level: 'results',

@@ -11,6 +11,8 @@ import { controlStoreUrl } from './settings.ts'
 const config: SidecarConfig = {
   version: 1,
   control: { url: 'https://steno-control.steno-system.svc:443', store: 'default' },
+  relay: null,
+  enforcement: { mode: 'CredentialsOnly', onOpenPath: 'Report' },
   policy: { names: ['shop/orders'], hash: '0'.repeat(32) },
   recording: { level: 'results', onFailure: 'block', spoolBytesMax: 1, spoolAgeMillisecondsMax: 1 },
   terminationGraceSeconds: 30,

@@ -13,7 +13,21 @@ import { fileURLToPath } from 'node:url'
 import { stenoUser } from './runtime-files.ts'
 
 export const project = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
-const parts = ['base', 'cli', 'crds', 'policy', 'postgres', 'session', 'sidecar', 'webhook', 'LICENSE', 'package.json', 'package-lock.json']
+const parts = [
+  'base',
+  'cli',
+  'cluster',
+  'crds',
+  'injection',
+  'policy',
+  'postgres',
+  'session',
+  'sidecar',
+  'webhook',
+  'LICENSE',
+  'package.json',
+  'package-lock.json',
+]
 
 export type Folder = Disposable & { readonly path: string }
 

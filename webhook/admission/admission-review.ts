@@ -4,8 +4,8 @@
  * Source: k8s.io/api/admission/v1. Reads only what a review needs; knows nothing of policies or HTTP.
  */
 import type { V1Pod } from '@kubernetes/client-node'
-import type { PodReview } from './review-pod.ts'
-import { readPod } from './read-pod.ts'
+import type { PodReview } from '../../injection/review-pod.ts'
+import { readPod } from '../../injection/read-pod.ts'
 
 const apiVersion = 'admission.k8s.io/v1'
 const kind = 'AdmissionReview'

@@ -7,10 +7,10 @@ import tls from 'node:tls'
 import { test } from 'node:test'
 import type { V1Pod } from '@kubernetes/client-node'
 import { applyPatch, type Operation } from 'rfc6902'
-import { createAuthority, issueLeaf, type Issued } from '../certificates/authority.ts'
-import type { AdmissionWorld } from './inject-pod.ts'
+import { createAuthority, issueLeaf, type Issued } from '../../cluster/certificates/authority.ts'
+import type { AdmissionWorld } from '../../injection/inject-pod.ts'
 import { defaultAdmissionServerLimits, startAdmissionServer, type AdmissionServerLimits, type ReviewFacts } from './server.ts'
-import { agentPod, testWorld } from './test-world.ts'
+import { agentPod, testWorld } from '../../injection/test-world.ts'
 
 const validity = { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + 3_600_000) }
 const authority = await createAuthority(validity)

@@ -11,14 +11,22 @@ import path from 'node:path'
 import { test } from 'node:test'
 import tls from 'node:tls'
 import { promisify } from 'node:util'
-import { startTestApi, type TestApi } from '../cluster/test-api.ts'
-import { testLog, until } from '../cluster/test-support.ts'
-import { readAuthority } from './authority-secret.ts'
-import { activated, nextStep, retiredMax, secretDataOf, stateOfSecretData, trusted, type AuthorityState } from './authority-state.ts'
-import { certificatesIn, createAuthority, crossCertify, endOf, issueLeaf } from './authority.ts'
-import type { Leaf } from './certificates.ts'
-import { startGivenCertificates } from './given-certificates.ts'
-import { startOwnCertificates } from './own-certificates.ts'
+import { startTestApi, type TestApi } from '../../cluster/test-api.ts'
+import { testLog, until } from '../../cluster/test-support.ts'
+import { readAuthority } from '../../cluster/certificates/authority-secret.ts'
+import {
+  activated,
+  nextStep,
+  retiredMax,
+  secretDataOf,
+  stateOfSecretData,
+  trusted,
+  type AuthorityState,
+} from '../../cluster/certificates/authority-state.ts'
+import { certificatesIn, createAuthority, crossCertify, endOf, issueLeaf } from '../../cluster/certificates/authority.ts'
+import type { Leaf } from '../../cluster/certificates/certificates.ts'
+import { startGivenCertificates } from '../../cluster/certificates/given-certificates.ts'
+import { startOwnCertificates } from '../../cluster/certificates/own-certificates.ts'
 import { rotateAuthority } from './rotate-authority.ts'
 import { keepWebhookTrust } from './webhook-trust.ts'
 

@@ -5,11 +5,11 @@
  */
 import { messageOf } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
-import { isRefusal } from '../cluster/errors.ts'
-import { pause } from '../cluster/pause.ts'
-import { readAuthority, replaceAuthority, validityFrom, type AuthoritySecret } from './authority-secret.ts'
-import { activated, nextStep, type AuthorityIntervals, type AuthorityState } from './authority-state.ts'
-import { createAuthority, crossCertify } from './authority.ts'
+import { isRefusal } from '../../cluster/errors.ts'
+import { pause } from '../../cluster/pause.ts'
+import { readAuthority, replaceAuthority, validityFrom, type AuthoritySecret } from '../../cluster/certificates/authority-secret.ts'
+import { activated, nextStep, type AuthorityIntervals, type AuthorityState } from '../../cluster/certificates/authority-state.ts'
+import { createAuthority, crossCertify } from '../../cluster/certificates/authority.ts'
 
 /** At most so long between two looks, so that a change of clocks or of the Secret is met. */
 const lookMillisecondsMax = 60_000

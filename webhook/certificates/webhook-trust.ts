@@ -4,12 +4,12 @@
  * The configuration is the chart's; without it nothing is done but waiting for it. Each write carries the version that it was decided on.
  */
 import type { Log } from '../../base/log.ts'
-import type { ClusterClient } from '../cluster/client.ts'
-import { pathOf, resources } from '../cluster/resources.ts'
-import { watchResource } from '../cluster/watch-resource.ts'
-import { createWorkQueue } from '../reconcile/work-queue.ts'
-import { certificatesIn } from './authority.ts'
-import type { CertificateSource } from './certificates.ts'
+import type { ClusterClient } from '../../cluster/client.ts'
+import { pathOf, resources } from '../../cluster/resources.ts'
+import { watchResource } from '../../cluster/watch-resource.ts'
+import { createWorkQueue } from '../../cluster/work-queue.ts'
+import { certificatesIn } from '../../cluster/certificates/authority.ts'
+import type { CertificateSource } from '../../cluster/certificates/certificates.ts'
 
 type Configuration = { readonly resourceVersion: string; readonly bundles: readonly string[] }
 

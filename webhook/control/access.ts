@@ -25,7 +25,7 @@ import { isSessionId } from '../../session/session-id.ts'
 import { signedLinesOf } from '../../session/signed-document.ts'
 import { checkOutline, outlineOf } from './claims.ts'
 import { notYours, type Owners } from './owners.ts'
-import type { PodIdentity } from './pod.ts'
+import type { PodIdentity } from '../../cluster/identity/pod.ts'
 import type { Probes } from './probes.ts'
 import { Refusal } from './refusal.ts'
 

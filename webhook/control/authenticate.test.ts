@@ -2,19 +2,20 @@
 // that is set, and the answers that API servers give.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ClusterRequest } from '../cluster/client.ts'
-import { ClusterRefused } from '../cluster/errors.ts'
-import { createAuthentication, verdictMilliseconds } from './authenticate.ts'
+import type { ClusterRequest } from '../../cluster/client.ts'
+import { ClusterRefused } from '../../cluster/errors.ts'
+import { createAuthentication, verdictMilliseconds } from '../../cluster/identity/authenticate.ts'
 import { createPodDescription, descriptionOf, type PodObject } from './describe-pod.ts'
-import type { TokenVerdict } from './pod.ts'
+import type { TokenVerdict } from '../../cluster/identity/pod.ts'
+import { NotIdentified } from '../../cluster/identity/not-identified.ts'
 import { Refusal } from './refusal.ts'
 import { testPod } from './test-control.ts'
-import { createTokenReview, verdictOf } from './token-review.ts'
+import { createTokenReview, verdictOf } from '../../cluster/identity/token-review.ts'
 
 const isRefusal =
   (code: string) =>
   (error: unknown): boolean =>
-    error instanceof Refusal && error.code === code
+    (error instanceof Refusal || error instanceof NotIdentified) && error.code === code
 
 test('a verdict is kept for ten seconds from when it was asked for, not longer, also a refusal', async () => {
   let now = 1_000_000
@@ -120,9 +121,12 @@ const user = { username: 'system:serviceaccount:shop:agent', extra }
 const good = { authenticated: true, audiences: ['steno-control'], user }
 
 test('a review counts only for our audience, a ServiceAccount, and a pod', () => {
-  assert.deepEqual(verdictOf(good), { kind: 'pod', pod: testPod('a') })
+  assert.deepEqual(verdictOf(good, 'steno-control'), { kind: 'pod', pod: testPod('a') })
   const { 'authentication.kubernetes.io/node-name': _, ...withoutNode } = extra
-  assert.deepEqual(verdictOf({ ...good, user: { ...user, extra: withoutNode } }), { kind: 'pod', pod: { ...testPod('a'), nodeName: null } })
+  assert.deepEqual(verdictOf({ ...good, user: { ...user, extra: withoutNode } }, 'steno-control'), {
+    kind: 'pod',
+    pod: { ...testPod('a'), nodeName: null },
+  })
   const { 'authentication.kubernetes.io/pod-uid': __, ...withoutPod } = extra
   for (const status of [
     {},
@@ -134,23 +138,27 @@ test('a review counts only for our audience, a ServiceAccount, and a pod', () =>
     { ...good, user: { ...user, extra: withoutPod } },
     { ...good, user: { username: user.username } },
   ])
-    assert.equal(verdictOf(status).kind, 'refused', JSON.stringify(status))
+    assert.equal(verdictOf(status, 'steno-control').kind, 'refused', JSON.stringify(status))
 })
 
 test('the API server is asked with token and audience, and its refusal is told without quoting the token', async () => {
   const asked: ClusterRequest[] = []
-  const answering = createTokenReview({
-    request: <T>(request: ClusterRequest) => (asked.push(request), Promise.resolve({ status: good } as T)),
-  })
+  const answering = createTokenReview(
+    { request: <T>(request: ClusterRequest) => (asked.push(request), Promise.resolve({ status: good } as T)) },
+    'steno-control',
+  )
   assert.equal((await answering('secret-token')).kind, 'pod')
   assert.deepEqual([asked[0]?.method, asked[0]?.path], ['POST', '/apis/authentication.k8s.io/v1/tokenreviews'])
   assert.deepEqual((asked[0]!.body as { spec: unknown }).spec, { token: 'secret-token', audiences: ['steno-control'] })
-  const refusing = createTokenReview({
-    request: () =>
-      Promise.reject(
-        new ClusterRefused('POST', { status: 422, reason: 'Invalid', message: 'bad secret-token', retryAfterMilliseconds: null }),
-      ),
-  })
+  const refusing = createTokenReview(
+    {
+      request: () =>
+        Promise.reject(
+          new ClusterRefused('POST', { status: 422, reason: 'Invalid', message: 'bad secret-token', retryAfterMilliseconds: null }),
+        ),
+    },
+    'steno-control',
+  )
   await assert.rejects(
     refusing('secret-token'),
     (error) => isRefusal('CLUSTER_UNAVAILABLE')(error) && !String(error).includes('secret-token'),

@@ -1,7 +1,7 @@
 /** Control's key in a Secret: data `private.pem` and `public.pem`, immutable once made. */
-import type { ClusterClient } from '../cluster/client.ts'
-import { isRefusal } from '../cluster/errors.ts'
-import { pathOf, resources } from '../cluster/resources.ts'
+import type { ClusterClient } from '../../cluster/client.ts'
+import { isRefusal } from '../../cluster/errors.ts'
+import { pathOf, resources } from '../../cluster/resources.ts'
 import type { KeyPlace } from './control-key.ts'
 
 export const controlKeySecretName = 'steno-control-key'

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { test } from 'node:test'
-import type { ClusterRequest } from '../cluster/client.ts'
-import { ClusterRefused } from '../cluster/errors.ts'
+import type { ClusterRequest } from '../../cluster/client.ts'
+import { ClusterRefused } from '../../cluster/errors.ts'
 import { controlKeySecret } from './control-key-secret.ts'
 import { ControlKeyUnusable, loadOrCreateControlKey, type KeyPlace } from './control-key.ts'
 

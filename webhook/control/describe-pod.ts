@@ -6,10 +6,11 @@
  * whoever may make pods may write such a container, and have a token for control mounted.
  */
 import { messageOf } from '../../base/errors.ts'
-import type { ClusterClient } from '../cluster/client.ts'
-import { ClusterRefused } from '../cluster/errors.ts'
-import { injectEnabled, injectLabel, pathOf, resources } from '../cluster/resources.ts'
-import type { DescribePod, PodDescription, PodIdentity } from './pod.ts'
+import type { ClusterClient } from '../../cluster/client.ts'
+import { ClusterRefused } from '../../cluster/errors.ts'
+import { injectEnabled, injectLabel, pathOf, resources } from '../../cluster/resources.ts'
+import type { PodIdentity } from '../../cluster/identity/pod.ts'
+import type { DescribePod, PodDescription } from './pod-description.ts'
 import { Refusal } from './refusal.ts'
 
 const sidecarName = 'steno'

@@ -6,8 +6,8 @@
 import { messageOf } from '../../base/errors.ts'
 import { openStore } from '../../session/stores/open-store.ts'
 import { StoreUnavailable, type Store } from '../../session/stores/store.ts'
-import type { ClusterClient } from '../cluster/client.ts'
-import { pathOf, resources } from '../cluster/resources.ts'
+import type { ClusterClient } from '../../cluster/client.ts'
+import { pathOf, resources } from '../../cluster/resources.ts'
 import type { OpenRecordingStore, StoreObject } from './stores.ts'
 
 /** The decoded values of a Secret in steno's namespace. */

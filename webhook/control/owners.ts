@@ -15,7 +15,8 @@ import { readRecorderDocument, type RecorderKey } from '../../session/recorder-k
 import { BadSegment, readSegmentHeader, segmentHeaderEnd, SegmentNotReadable } from '../../session/segment.ts'
 import { BadDocument } from '../../session/shape.ts'
 import type { Store } from '../../session/stores/store.ts'
-import type { DescribePod, PodDescription, PodIdentity } from './pod.ts'
+import type { PodIdentity } from '../../cluster/identity/pod.ts'
+import type { DescribePod, PodDescription } from './pod-description.ts'
 import { Refusal } from './refusal.ts'
 
 const keptMax = 20_000

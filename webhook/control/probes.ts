@@ -4,7 +4,7 @@
  * After a restart of control nobody owns the ones before it: whoever knows such a name made it up, and may remove it. Bounded, in all and
  * for each pod: a probe that its pod does not remove stays in the store, and counts for ten minutes.
  */
-import type { PodIdentity } from './pod.ts'
+import type { PodIdentity } from '../../cluster/identity/pod.ts'
 import { Refusal } from './refusal.ts'
 
 const probesMax = 10_000

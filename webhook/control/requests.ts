@@ -6,6 +6,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Log } from '../../base/log.ts'
 import { messageOf } from '../../base/errors.ts'
+import { NotIdentified } from '../../cluster/identity/not-identified.ts'
 import { BadKey, checkKey } from '../../session/stores/keys.ts'
 import type { Access } from './access.ts'
 import type { ControlKey } from './control-key.ts'
@@ -135,6 +136,7 @@ const pathCharactersLogged = 300
 
 function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error
+  if (error instanceof NotIdentified) return new Refusal(error.code, error.message, { cause: error })
   if (error instanceof BadKey) return new Refusal('BAD_KEY', error.message, { cause: error })
   return new Refusal('DEFECT', `control failed: ${messageOf(error)}`, { cause: error })
 }

@@ -4,7 +4,7 @@
  * What does not fit waits its turn in the order of coming, unread in the kernel's buffers; what waits too long, or finds too many waiting,
  * is told when to come again.
  */
-import type { PodIdentity } from './pod.ts'
+import type { PodIdentity } from '../../cluster/identity/pod.ts'
 import { Refusal } from './refusal.ts'
 
 export type UploadLimits = {

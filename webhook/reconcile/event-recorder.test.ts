@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import type { ClusterRequest } from '../cluster/client.ts'
-import { resources } from '../cluster/resources.ts'
-import { testLog } from '../cluster/test-support.ts'
-import { shortened, withFindings } from './conditions.ts'
+import type { ClusterRequest } from '../../cluster/client.ts'
+import { resources } from '../../cluster/resources.ts'
+import { testLog } from '../../cluster/test-support.ts'
+import { shortened, withFindings } from '../../cluster/conditions.ts'
 import { createEventRecorder } from './event-recorder.ts'
 
 type Body = { readonly metadata: { readonly name: string }; readonly note: string }

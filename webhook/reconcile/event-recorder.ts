@@ -7,10 +7,10 @@
 import { createHash } from 'node:crypto'
 import { messageOf } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
-import type { ClusterClient } from '../cluster/client.ts'
-import { isRefusal } from '../cluster/errors.ts'
-import { pause } from '../cluster/pause.ts'
-import { apiVersionOf, pathOf, resources, type Resource } from '../cluster/resources.ts'
+import type { ClusterClient } from '../../cluster/client.ts'
+import { isRefusal } from '../../cluster/errors.ts'
+import { pause } from '../../cluster/pause.ts'
+import { apiVersionOf, pathOf, resources, type Resource } from '../../cluster/resources.ts'
 
 export type Regarding = {
   readonly resource: Resource

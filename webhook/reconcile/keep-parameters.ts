@@ -4,12 +4,12 @@
  * Makes none when there is none: without it the admission policies deny, which is what somebody who deleted it should see.
  */
 import type { Log } from '../../base/log.ts'
-import type { ClusterClient } from '../cluster/client.ts'
-import type { PolicyWorld } from '../cluster/policy-world.ts'
-import { pathOf, resources } from '../cluster/resources.ts'
-import { watchResource } from '../cluster/watch-resource.ts'
+import type { ClusterClient } from '../../cluster/client.ts'
+import type { PolicyWorld } from '../../cluster/policy-world.ts'
+import { pathOf, resources } from '../../cluster/resources.ts'
+import { watchResource } from '../../cluster/watch-resource.ts'
 import { admissionParametersOf } from './admission-parameters.ts'
-import { isEqualJson } from './conditions.ts'
+import { isEqualJson } from '../../cluster/conditions.ts'
 
 export function keepParameters(options: {
   readonly cluster: ClusterClient

@@ -1,8 +1,8 @@
 /** Of a pod, what reconcile needs: about 500 bytes instead of the 5 to 20 KiB that the API server sends. */
 import type { V1Pod } from '@kubernetes/client-node'
 import type { Labels } from '../../crds/label-selector.ts'
-import { policyHashAnnotation } from '../admission/inject-pod.ts'
-import { sidecarName } from '../admission/sidecar-container.ts'
+import { policyHashAnnotation } from '../../injection/inject-pod.ts'
+import { sidecarName } from '../../injection/sidecar-container.ts'
 
 export type KeptPod = {
   readonly namespace: string

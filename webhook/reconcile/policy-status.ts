@@ -1,7 +1,7 @@
 /** What is to be said of a SessionPolicy: a pure function from what was found to conditions. Every False has its remedy in the message. */
 import type { Problem } from '../../crds/merge.ts'
-import type { KeptObject } from '../cluster/policy-world.ts'
-import type { Finding } from './conditions.ts'
+import type { KeptObject } from '../../cluster/policy-world.ts'
+import type { Finding } from '../../cluster/conditions.ts'
 import type { PodCounts } from './namespace-pods.ts'
 import type { Rights } from './service-account-rights.ts'
 

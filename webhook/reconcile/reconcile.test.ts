@@ -2,10 +2,10 @@
 // server; the same on a real one is e2e/kubernetes/runtime.test.ts.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { watchPolicyWorld } from '../cluster/policy-world.ts'
-import { startTestApi, type TestApi } from '../cluster/test-api.ts'
-import { testLog, until } from '../cluster/test-support.ts'
-import type { Condition } from './conditions.ts'
+import { watchPolicyWorld } from '../../cluster/policy-world.ts'
+import { startTestApi, type TestApi } from '../../cluster/test-api.ts'
+import { testLog, until } from '../../cluster/test-support.ts'
+import type { Condition } from '../../cluster/conditions.ts'
 import { startReconcile } from './reconcile.ts'
 
 const timeout = 20_000

@@ -5,10 +5,10 @@
  * gets at most about as many questions a second as one account has.
  */
 import type { Log } from '../../base/log.ts'
-import type { ClusterClient } from '../cluster/client.ts'
-import { pause } from '../cluster/pause.ts'
+import type { ClusterClient } from '../../cluster/client.ts'
+import { pause } from '../../cluster/pause.ts'
 import { rightsOf, type Rights } from './service-account-rights.ts'
-import { createWorkQueue } from './work-queue.ts'
+import { createWorkQueue } from '../../cluster/work-queue.ts'
 
 export type RightsKeeper = {
   /** Null until the API server has been asked; asks when it is to be asked. */

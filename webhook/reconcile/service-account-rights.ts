@@ -5,9 +5,9 @@
  * rights in its own namespace; rights in other namespaces alone are not looked for. An agent without a token still counts: its
  * specification could be given one by whoever makes its pods.
  */
-import type { ClusterClient } from '../cluster/client.ts'
-import { isRefusal } from '../cluster/errors.ts'
-import { apiVersionOf, pathOf, resources } from '../cluster/resources.ts'
+import type { ClusterClient } from '../../cluster/client.ts'
+import { isRefusal } from '../../cluster/errors.ts'
+import { apiVersionOf, pathOf, resources } from '../../cluster/resources.ts'
 
 export type Rights =
   /** Nothing was found. */

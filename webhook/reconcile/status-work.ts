@@ -3,11 +3,11 @@
  *
  * Each write carries the resourceVersion that it was decided on; a conflict fails the work, which comes again with what is there then.
  */
-import type { ClusterClient } from '../cluster/client.ts'
-import type { KeptObject, PolicyWorld, Status } from '../cluster/policy-world.ts'
-import { isRefusal } from '../cluster/errors.ts'
-import { pathOf, resources, type Resource } from '../cluster/resources.ts'
-import { isEqualJson, withFindings, type Finding } from './conditions.ts'
+import type { ClusterClient } from '../../cluster/client.ts'
+import type { KeptObject, PolicyWorld, Status } from '../../cluster/policy-world.ts'
+import { isRefusal } from '../../cluster/errors.ts'
+import { pathOf, resources, type Resource } from '../../cluster/resources.ts'
+import { isEqualJson, withFindings, type Finding } from '../../cluster/conditions.ts'
 import type { EventRecorder } from './event-recorder.ts'
 import type { KeptPod } from './kept-pod.ts'
 import { policyFindings } from './policy-status.ts'

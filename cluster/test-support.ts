@@ -1,0 +1,22 @@
+/** Small things that the tests of the webhook's runtime share. */
+import { pino } from 'pino'
+import type { Log } from '../base/log.ts'
+
+/** A log that keeps its lines. */
+export function testLog(): { readonly log: Log; readonly lines: { level: string; msg: string; [name: string]: unknown }[] } {
+  const lines: { level: string; msg: string }[] = []
+  const write = (line: string): void => void lines.push(JSON.parse(line) as { level: string; msg: string })
+  const log = pino({ level: 'debug', base: null, formatters: { level: (label) => ({ level: label }) } }, { write })
+  return { log, lines }
+}
+
+const untilMillisecondsMax = 30_000
+
+/** Waits until `isSo`. @throws after half a minute, which no test should need */
+export async function until(isSo: () => boolean): Promise<void> {
+  const begun = performance.now()
+  while (!isSo()) {
+    if (performance.now() - begun > untilMillisecondsMax) throw new Error(`it never came: ${isSo.toString()}`)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
