@@ -12,14 +12,22 @@ import { messageOf, systemCodeOf } from '../base/errors.ts'
 import { stenoVersion } from '../base/version.ts'
 import { AnswerTooLarge, ClusterRefused, ClusterUnreachable, NoCluster } from './errors.ts'
 
+const patchTypes = {
+  json: 'application/json-patch+json',
+  merge: 'application/merge-patch+json',
+  strategic: 'application/strategic-merge-patch+json',
+  // JSON is YAML.
+  apply: 'application/apply-patch+yaml',
+} as const
+
 export type ClusterRequest = {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** As `pathOf` makes it. */
   readonly path: string
   readonly query?: Readonly<Record<string, string | undefined>>
   readonly body?: unknown
-  /** How a PATCH is to be read: RFC 6902 (`json`) or RFC 7386 (`merge`). */
-  readonly patch?: 'json' | 'merge'
+  /** How a PATCH is to be read: RFC 6902 (`json`), RFC 7386 (`merge`), by the lists' own keys as Kubernetes has it (`strategic`), or as all that a field manager says (`apply`). */
+  readonly patch?: keyof typeof patchTypes
   readonly timeoutMilliseconds?: number
   /** What the answer may have, if less than the most that is held. */
   readonly answerBytesMax?: number
@@ -78,12 +86,7 @@ export function clusterClientOf(config: KubeConfig): ClusterClient {
     const headers: http.OutgoingHttpHeaders = { ...(options.headers as http.OutgoingHttpHeaders | undefined), accept: 'application/json' }
     headers['user-agent'] = `steno/${stenoVersion}`
     if (body !== null) {
-      headers['content-type'] =
-        request.method !== 'PATCH'
-          ? 'application/json'
-          : request.patch === 'merge'
-            ? 'application/merge-patch+json'
-            : 'application/json-patch+json'
+      headers['content-type'] = request.method !== 'PATCH' ? 'application/json' : patchTypes[request.patch ?? 'json']
       headers['content-length'] = Buffer.byteLength(body)
     }
     const agent = cluster?.proxyUrl === undefined ? agents.agentFor(options) : options.agent

@@ -35,6 +35,7 @@ export const resources = {
     plural: 'mutatingwebhookconfigurations',
     isNamespaced: false,
   },
+  networkPolicies: { group: 'networking.k8s.io', version: 'v1', kind: 'NetworkPolicy', plural: 'networkpolicies', isNamespaced: true },
   sessionPolicies: { ...steno, kind: 'SessionPolicy', plural: 'sessionpolicies', isNamespaced: true },
   clusterSessionPolicies: { ...steno, kind: 'ClusterSessionPolicy', plural: 'clustersessionpolicies', isNamespaced: false },
   recordingStores: { ...steno, kind: 'RecordingStore', plural: 'recordingstores', isNamespaced: false },

@@ -1,6 +1,6 @@
 /**
  * An API server's double for tests: objects of any kind in memory behind plain HTTP, with resource versions, conflicts, merge and JSON
- * patches (`test`, `add`), label and field selectors on what steno selects by, and watches.
+ * patches (`test`, `add`), server-side apply of one manager, label and field selectors on what steno selects by, and watches.
  *
  * It has no schemas and no admission, and its pages are of what is there when they are asked for: what depends on those is tested on a real API server. `faults` is where a test breaks it.
  */
@@ -102,6 +102,21 @@ export async function startTestApi(): Promise<TestApi> {
       }
       case 'PUT':
       case 'PATCH': {
+        if (request.headers['content-type'] === 'application/apply-patch+yaml' && body !== null) {
+          // Of one manager alone: what is applied is all that there is.
+          const { metadata } = body
+          const isSame =
+            known !== undefined &&
+            JSON.stringify([known['spec'], known.metadata.labels]) === JSON.stringify([body['spec'], metadata.labels])
+          const uid = known?.metadata.uid
+          if (!isSame)
+            store(
+              path,
+              { ...body, metadata: { ...metadata, ...(uid === undefined ? {} : { uid }) } },
+              known === undefined ? 'ADDED' : 'MODIFIED',
+            )
+          return say(200, objects.get(path) ?? {})
+        }
         if (known === undefined || body === null) return refuse(404, 'NotFound')
         const isJson = request.headers['content-type'] === 'application/json-patch+json'
         const next = method === 'PUT' ? body : isJson ? jsonPatched(known, body) : (merged(known, body) as TestObject)

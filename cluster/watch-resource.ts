@@ -58,6 +58,8 @@ export type ResourceWatch<T> = {
   /** Fulfilled after the first full list; never rejected. */
   readonly synced: Promise<void>
   isSynced(): boolean
+  /** The highest resourceVersion that was heard, of objects that went away too; empty before the first list. */
+  readonly version: string
   /** Milliseconds since the server was last heard: bookmarks come about once a minute. */
   silentMilliseconds(): number
   stop(): void
@@ -84,6 +86,7 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
   const stopping = new AbortController()
   const objects = new Map<string, { readonly version: string | undefined; readonly value: T }>()
   let heardAt = performance.now()
+  let heardVersion = ''
   let isSynced = false
   let markSynced: () => void = () => undefined
   const synced = new Promise<void>((resolve) => {
@@ -144,6 +147,7 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
     do {
       const page = await pageAt(next)
       heardAt = performance.now()
+      heardVersion = page.metadata?.resourceVersion ?? heardVersion
       for (const object of page.items ?? []) {
         const key = keyOf(object)
         seen.add(key)
@@ -185,6 +189,7 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
         }
         backoff.reset()
         version = event.object?.metadata?.resourceVersion ?? version
+        heardVersion = version
         if (event.type === 'BOOKMARK' || event.object === undefined) continue
         const key = keyOf(event.object)
         if (event.type === 'DELETED') remove(key)
@@ -235,6 +240,9 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
     },
     synced,
     isSynced: () => isSynced,
+    get version() {
+      return heardVersion
+    },
     silentMilliseconds: () => performance.now() - heardAt,
     stop: () => stopping.abort(),
   }

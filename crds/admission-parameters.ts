@@ -8,12 +8,20 @@ import { apiVersion, dnsLabel, list, matchLabels, objectMeta, statusFields, text
 /** The name of the one object. */
 export const admissionParametersName = 'steno'
 
+/** Releases whose pods may live on. */
+export const knownImagesMax = 8
+
 export const admissionParametersSpec = z.object({
   images: list(
     text(512, 'An image, as it stands in pods.'),
     { itemsMin: 1, itemsMax: 8, set: true },
     'The images that a sidecar may run: this release’s, and during an upgrade the one before.',
   ),
+  knownImages: list(
+    text(512, 'An image, as it stands in pods.'),
+    { itemsMax: knownImagesMax, set: true },
+    'The images of this release and of those before, newest first, as reconcile has seen them: relay and control serve the pods that run one, also after a rollback, which puts `images` back to what it was.',
+  ).default([]),
   stenoNamespace: dnsLabel('The namespace that steno runs in.'),
   exemptPods: list(
     z.object({

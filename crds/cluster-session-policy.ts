@@ -31,7 +31,9 @@ const floor = z.object({
   recording: z.exactOptional(
     z
       .object({
-        level: z.exactOptional(recordingLevel.meta({ description: 'The lowest level that counts. This release has `results`.' })),
+        level: z.exactOptional(
+          recordingLevel.meta({ description: 'The lowest level that counts. This release has `results` and `stored`.' }),
+        ),
         onFailure: z.exactOptional(
           z.enum(['block']).meta({ description: '`block`: nothing passes unrecorded, whatever a policy of a namespace says.' }),
         ),

@@ -29,9 +29,9 @@ const anyLevel = z.enum(['statements', 'results', 'stored'])
 /** How much is recorded, and when the agent may see it. Only what this release has is accepted. */
 export const recordingLevel = withRules(anyLevel, [
   {
-    rule: "self == 'results'",
-    message: 'this release records at level `results` only; `statements` and `stored` are not in it yet: write `level: results`',
-    holds: (level) => level === 'results',
+    rule: "self in ['results', 'stored']",
+    message: 'this release records at levels `results` and `stored`; `statements` is not in it yet: write `level: results`',
+    holds: (level) => level !== 'statements',
   },
 ])
 
@@ -41,8 +41,8 @@ export const onOpenPath = z.enum(['Block', 'Report'])
 const recording = z.object({
   level: recordingLevel.default(defaultRecording.level).meta({
     description:
-      '`results`: every statement and every row that came back. `statements` (without rows) and `stored` (rows are withheld until the ' +
-      'store has them) are not in this release.',
+      '`results`: every statement and every row that came back, kept in the pod until the store has it. `stored`: the same, and the agent ' +
+      'is given a result only when the store has it. `statements` (without rows) is not in this release.',
   }),
   store: objectName('The RecordingStore that recordings go to.').default(defaultRecording.store),
   onFailure: z.enum(['block', 'continue']).default(defaultRecording.onFailure).meta({
@@ -64,11 +64,12 @@ const recording = z.object({
 const enforcement = z.object({
   mode: enforcementMode.default(defaultEnforcement.mode).meta({
     description:
-      '`Relay`: the database is to be reached through steno’s relay only. `CredentialsOnly`: the agent has no credential, its network is left alone. This release has no relay: with either, sidecars speak to the database directly and the condition EgressEnforced is False, reason NotBuiltIn.',
+      '`Relay`: the pods reach the databases through steno’s relay only, which opens to the sidecar alone; a NetworkPolicy closes every other way. ' +
+      '`CredentialsOnly`: the agent has no credential, its network is left alone and the sidecar connects directly.',
   }),
   onOpenPath: onOpenPath.default(defaultEnforcement.onOpenPath).meta({
     description:
-      'What happens when the pod turns out to reach the database past the sidecar: `Block` closes the sidecar’s way too, `Report` only says so. This release does not measure it.',
+      'What happens while the pod can reach a database past the sidecar, as the sidecar measures all the time in mode `Relay`: `Block` closes the agent’s way at once, `Report` only says so.',
   }),
 })
 
@@ -76,7 +77,7 @@ const network = z.object({
   allow: list(
     networkAllow,
     { itemsMax: 16 },
-    'What the pods may reach besides their databases, DNS and steno. Kept for the relay: this release makes no NetworkPolicy from it.',
+    'What the pods may reach besides steno and the cluster’s DNS, in mode `Relay`: egress rules that the NetworkPolicy of the pods is given.',
   ).default([]),
 })
 

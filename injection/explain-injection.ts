@@ -7,6 +7,7 @@ import type { V1Container, V1EnvVar, V1Pod } from '@kubernetes/client-node'
 import type { ListenerSource } from '../crds/sidecar-config.ts'
 import { injectPod, type AdmissionWorld, type InjectionRequest } from './inject-pod.ts'
 import { patchBetween } from './json-patch.ts'
+import { faultsOfIsolation } from './pod-shape.ts'
 import type { Refusal } from './refusal.ts'
 import { sidecarName } from './sidecar-container.ts'
 
@@ -60,8 +61,12 @@ export function explainInjection(request: InjectionRequest, world: Omit<Admissio
   const injection = injectPod(request, world)
   const nothing = { exemption: null, policy: null, listeners: [], moved: [], refusals: [], warnings: [] }
   switch (injection.kind) {
-    case 'exempt':
-      return { ...nothing, outcome: 'exempt', exemption: { by: injection.by, reason: injection.reason } }
+    case 'exempt': {
+      // An exemption frees from the sidecar alone.
+      const refusals = faultsOfIsolation(request.pod)
+      const exemption = { by: injection.by, reason: injection.reason }
+      return { ...nothing, outcome: refusals.length === 0 ? 'exempt' : 'refused', exemption, refusals }
+    }
     case 'refused':
       return {
         ...nothing,

@@ -9,6 +9,7 @@ import { injectPod } from './inject-pod.ts'
 import { patchBetween } from './json-patch.ts'
 import { fixedVariableNames, sidecarName } from './sidecar-container.ts'
 import { reviewPod } from './review-pod.ts'
+import { anyPod } from './test-pods.ts'
 import { restrictedFaults } from './test-pod-security.ts'
 import { agentPod, goldenNames, goldenPod, goldenWorld, requestFor, testWorld } from './test-world.ts'
 
@@ -186,47 +187,11 @@ test('the explanation says what the injection does, and shows no literal', () =>
 
 // Goal: no shape of pod makes admission throw, or gives a pod that a second review would change. Method: pods with random parts.
 test('any pod is refused or injected for good', () => {
-  const seldom = <T>(usual: fc.Arbitrary<T>, ...others: T[]) =>
-    fc.oneof({ weight: 40, arbitrary: usual }, { weight: 1, arbitrary: fc.constantFrom(...others) })
-  const text = seldom(fc.constantFrom('agent', 'other', 'third', 'DATABASE_URL', 'PGHOST'), 'steno', 'steno-spool', '')
-  const env = fc.array(
-    fc.oneof(
-      fc.record({ name: text, value: text }),
-      fc.record({ name: text, valueFrom: fc.record({ secretKeyRef: fc.record({ name: text, key: text }) }) }),
-    ),
-    { maxLength: 3 },
-  )
-  const container = fc.record(
-    {
-      name: text,
-      image: text,
-      env,
-      restartPolicy: fc.constant('Always'),
-      ports: fc.array(fc.record({ containerPort: seldom(fc.constantFrom(80, 81), 15_432, 15_090) }), { maxLength: 2 }),
-      securityContext: fc.record({ runAsUser: seldom(fc.constantFrom(0, 1_000), 64_242) }, { requiredKeys: [] }),
-      volumeMounts: fc.array(fc.record({ name: text, mountPath: fc.constant('/x') }), { maxLength: 2 }),
-    },
-    { requiredKeys: ['name'] },
-  )
-  const volume = fc.oneof(
-    fc.record({ name: text, emptyDir: fc.constant({}) }),
-    fc.record({ name: text, secret: fc.record({ secretName: text }) }),
-  )
-  const spec = fc.record(
-    {
-      containers: fc.array(container, { minLength: 1, maxLength: 3 }),
-      initContainers: fc.array(container, { maxLength: 3 }),
-      volumes: fc.array(volume, { maxLength: 3 }),
-      terminationGracePeriodSeconds: fc.integer({ min: 0, max: 60 }),
-      hostNetwork: seldom(fc.constant(false), true),
-    },
-    { requiredKeys: ['containers'] },
-  )
   const world = testWorld()
   let [refusedCount, injectedCount] = [0, 0]
   fc.assert(
-    fc.property(spec, (one) => {
-      const pod = frozen(JSON.parse(JSON.stringify({ metadata: { name: 'agent' }, spec: one })) as V1Pod)
+    fc.property(anyPod, (one) => {
+      const pod = frozen(one)
       const injection = injectPod(requestFor(pod), world)
       if (injection.kind !== 'injected') {
         refusedCount++

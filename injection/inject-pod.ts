@@ -20,12 +20,12 @@ import type { Refusal } from './refusal.ts'
 import { caVariablesOf, sidecarConfigOf, spoolBytesMaxOf } from './sidecar-config-of.ts'
 import { sidecarContainer, sidecarName, sidecarVolumes } from './sidecar-container.ts'
 
-const injectedLabel = 'steno.dev/injected'
+export const injectedLabel = 'steno.dev/injected'
 /** What the pod's NetworkPolicies go by. */
 export const enforcementLabel = 'steno.dev/enforcement'
-const policyAnnotation = 'steno.dev/policy'
+export const policyAnnotation = 'steno.dev/policy'
 export const policyHashAnnotation = 'steno.dev/policy-hash'
-const versionAnnotation = 'steno.dev/version'
+export const versionAnnotation = 'steno.dev/version'
 
 /** The recorder needs this long to seal and hand over what it holds when the pod ends. */
 export const terminationGraceSecondsMin = 15

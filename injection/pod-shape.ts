@@ -14,7 +14,10 @@ import { sidecarName, sidecarUserId, spoolVolumeName, relayTokenAudience, tokenA
 const mirrorAnnotation = 'kubernetes.io/config.mirror'
 
 const networkRemedy =
-  'Remove the field; a pod that needs it belongs into a namespace without the label steno.dev/inject, or under exemptPods of a ClusterSessionPolicy'
+  'Remove the field; a pod that needs it belongs into a namespace without the label steno.dev/inject (an exemption does not help, since it would see into the pods beside it)'
+
+/** Of the admission policies alone: the webhook leaves host paths to them. */
+const hostPathRule = 'HostPath'
 
 /** A container and its place, `spec.containers[0]`. */
 export type PlacedContainer = { readonly container: V1Container; readonly where: string }
@@ -37,6 +40,23 @@ export function faultsOfPod(pod: V1Pod): Refusal[] {
     ...faultsOfUsers(pod),
     ...containers.flatMap(faultsOfMounts),
   ]
+}
+
+/** What the admission policies refuse of exempt pods too (charts/steno, pod-isolation): it would let them see into the pods beside them. */
+export function faultsOfIsolation(pod: V1Pod): Refusal[] {
+  const hostPaths = (pod.spec?.volumes ?? []).flatMap(({ hostPath }, index): Refusal[] =>
+    hostPath === undefined
+      ? []
+      : [
+          {
+            rule: hostPathRule,
+            where: `spec.volumes[${index}].hostPath`,
+            message: 'it may show the files of other pods, their spools and tokens among them',
+            remedy: 'Use a PersistentVolumeClaim, ConfigMap or emptyDir, or run the pod in a namespace without the label steno.dev/inject',
+          },
+        ],
+  )
+  return [...faultsOfNamespaces(pod), ...hostPaths]
 }
 
 /** Ports that containers say they listen at and that the sidecar needs; `localPorts` by database. */

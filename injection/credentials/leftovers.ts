@@ -26,10 +26,15 @@ export type Looked = {
 
 /** What a Service gives each container, beside what its spec says (Kubernetes, "Environment variables" of Services). */
 const serviceVariable = /_SERVICE_HOST$|_SERVICE_PORT(?:_|$)|_PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:ADDR|PORT|PROTO))?)?$/
-const speaksOfDatabase = /(?:DATABASE|POSTGRES(?:QL)?|^PG|_PG|_DB|^DB).*(?:_URL|_URI|_DSN|PASSWORD|_PASS)$/i
+const nameOfDatabase = /(?:DATABASE|POSTGRES(?:QL)?|^PG|_PG|_DB|^DB).*(?:_URL|_URI|_DSN|PASSWORD|_PASS)$/i
 
 /** The longest name of a variable that is read for what it may mean. */
 const namesLookedAtCharactersMax = 256
+
+/** Whether a variable's name is one that the credential of a database usually has. */
+export function speaksOfDatabase(name: string): boolean {
+  return name.length <= namesLookedAtCharactersMax && nameOfDatabase.test(name)
+}
 
 export function refuseLeftovers(looked: Looked, closed: ClosedKeys, report: Report): void {
   const { container, where } = looked
@@ -92,8 +97,7 @@ function judgeVariable(
   if (!value) {
     if (
       (secretKeyRef !== undefined || configMapKeyRef !== undefined) &&
-      name.length <= namesLookedAtCharactersMax &&
-      speaksOfDatabase.test(name) &&
+      speaksOfDatabase(name) &&
       !closed.isClosedSecret(secretKeyRef?.name)
     )
       report.warn(`${place} may hold a database credential, and no policy names it`)
@@ -146,7 +150,7 @@ function namesUsed(text: string): string[] {
 }
 
 /** Every text in a value, with its path from the container: `.lifecycle.preStop.exec.command[2]`. */
-function* textsOf(value: unknown, path = ''): Generator<[path: string, text: string]> {
+export function* textsOf(value: unknown, path = ''): Generator<[path: string, text: string]> {
   if (typeof value === 'string') yield [path, value]
   else if (Array.isArray(value)) for (const [index, item] of value.entries()) yield* textsOf(item, `${path}[${index}]`)
   else if (typeof value === 'object' && value !== null)

@@ -14,6 +14,7 @@ import { closeVolumes } from './close-volumes.ts'
 import { closedKeys } from './closed-keys.ts'
 import { readEnvironment } from './expression.ts'
 import { findConnections, type Connections } from './find-connections.ts'
+import { warningsOfKept } from './kept-credentials.ts'
 import { refuseLeftovers } from './leftovers.ts'
 import { rewriteContainer, type Plan } from './rewrite-container.ts'
 import { createReport, type Report } from './rules.ts'
@@ -51,7 +52,7 @@ export function moveCredentials(pod: PodParts, policy: MergedPolicy, known: read
       initContainers: [...initContainers],
       volumes: [...volumes],
       sources: known,
-      warnings: [],
+      warnings: warningsOfKept(pod, policy),
     }
   }
   const report = createReport()
