@@ -6,13 +6,13 @@ import type { Store } from './stores/store.ts'
 
 export class SessionNotFound extends KnownError {
   readonly code = 'SESSION_NOT_FOUND'
-  readonly remedy = 'List what is there with `steno sessions`, and check that --store names the right store.'
+  readonly remedy = 'List what is there with `sessions`, and check that --store, or in a cluster --recording-store, names the right store.'
   readonly safeToRetry = true
 }
 
 export class SessionAmbiguous extends KnownError {
   readonly code = 'SESSION_AMBIGUOUS'
-  readonly remedy = 'Type more of the id; `steno sessions` shows it in full.'
+  readonly remedy = 'Type more of the id; `sessions` shows it in full.'
   readonly safeToRetry = true
 }
 

@@ -1,5 +1,5 @@
 /**
- * Who spoke to what, as the session-open, session-close and gap records say it.
+ * Who spoke to what, as the session-open, session-close, gap and policy-change records say it.
  *
  * Old readers keep fields they do not know and ignore them. `attested` and `asserted` are kept apart on purpose:
  * the first was checked by somebody the agent does not control, the second is only what the agent said of itself.
@@ -36,7 +36,15 @@ export type SessionIdentity = {
 export type SessionClose = {
   /** Milliseconds since the epoch. */
   readonly closed: number
-  readonly reason: 'terminated' | 'client-gone' | 'upstream-gone' | 'protocol-error' | 'recording-failed' | 'shutdown' | 'killed'
+  readonly reason:
+    | 'terminated'
+    | 'client-gone'
+    | 'upstream-gone'
+    | 'protocol-error'
+    | 'recording-failed'
+    | 'shutdown'
+    | 'killed'
+    | 'way-closed'
   /** More about the reason, in words; never SQL. */
   readonly detail?: string
   /** True when a later start of the recorder wrote this for a process that was killed. */
@@ -52,6 +60,18 @@ export type Gap = {
   readonly reason: string
 }
 
+/** From this record on the session's statements are judged by another policy than before. */
+export type PolicyChange = {
+  /** Milliseconds since the epoch. */
+  readonly changed: number
+  /** As the session's identity has it; null when there is none. */
+  readonly before: SessionIdentity['policy']
+  readonly policy: NonNullable<SessionIdentity['policy']>
+  /** Of the document that said so (policy-document.ts). */
+  readonly generation: string
+}
+
+const policy = object<NonNullable<SessionIdentity['policy']>>({ name: text, hash: text })
 const endpoint = { port: natural, tls: nullable(text) }
 
 /** @throws BadDocument; fields that this version does not know pass */
@@ -69,15 +89,22 @@ export const checkIdentity: Check<SessionIdentity> = object<SessionIdentity>({
   protocol: oneOf('3.0', '3.2'),
   serverParameters: dictionary(text),
   versions: object<SessionIdentity['versions']>({ steno: text, node: text }),
-  policy: nullable(object<NonNullable<SessionIdentity['policy']>>({ name: text, hash: text })),
+  policy: nullable(policy),
   attested: dictionary(text),
   asserted: dictionary(text),
   trace: nullable(object<NonNullable<SessionIdentity['trace']>>({ traceId: text, spanId: text })),
 })
 
+export const checkPolicyChange: Check<PolicyChange> = object<PolicyChange>({
+  changed: time,
+  before: nullable(policy),
+  policy,
+  generation: text,
+})
+
 export const checkClose: Check<SessionClose> = object<SessionClose>({
   closed: time,
-  reason: oneOf('terminated', 'client-gone', 'upstream-gone', 'protocol-error', 'recording-failed', 'shutdown', 'killed'),
+  reason: oneOf('terminated', 'client-gone', 'upstream-gone', 'protocol-error', 'recording-failed', 'shutdown', 'killed', 'way-closed'),
   detail: optional(text),
   recovered: flag,
 })

@@ -121,6 +121,10 @@ export function createLedger({ key, head }: { readonly key: RecorderKey; readonl
       current = { number, sha256 }
       return { objectKey: ledgerKey(key.id, number), bytes, head: current }
     },
+    /** Takes back the entry that was made last, of which no store has anything; the next one gets its number. */
+    withdraw(previous: LedgerHead | null): void {
+      current = previous
+    },
     head: (): LedgerHead | null => current,
   }
 }

@@ -1,15 +1,18 @@
 /**
  * What a list of sessions shows of each: from its manifest, or, while it has none, from its first segment's header.
  *
- * Reads one small object per closed session and three per open one. A damaged session is listed as such: one bad object
- * must not hide the others.
+ * Reads one small object per closed session and three per open one, of `sessionsAtOnce` sessions at a time: a store across a network answers each
+ * late. A damaged session is listed as such: one bad object must not hide the others. One that was lost as a whole is listed by what its recorder's
+ * statement of loss says of it, for which every such statement is read first.
  */
 import { sessionIds, type SessionOrder, type SessionSpan } from './find-session.ts'
 import { KnownError } from '../base/errors.ts'
 import type { SessionClose, SessionIdentity } from './identity.ts'
+import { inOrder } from './in-order.ts'
 import { findLedgerHead, readLedgerEntry } from './ledger.ts'
+import { createLostSessions, type LostPart, type LostSessions } from './lost-sessions.ts'
 import { ledgerKey } from './object-keys.ts'
-import { readHeader, readSessionManifest, readStatements } from './session-content.ts'
+import { readHeader, readSessionManifest, readStatements, segmentsOf } from './session-content.ts'
 import { sessionTime } from './session-id.ts'
 import { StoreUnavailable, type Store } from './stores/store.ts'
 
@@ -18,6 +21,8 @@ import { StoreUnavailable, type Store } from './stores/store.ts'
  * gone, and what it had open was killed with it until its next start recovers it.
  */
 const silentMilliseconds = 15 * 60 * 1000
+/** Of each at most one manifest or one line of an index is held. */
+export const sessionsAtOnce = 8
 
 export type SessionState =
   /** Its recorder lives. */
@@ -25,6 +30,8 @@ export type SessionState =
   | 'closed'
   /** It has no end, and its recorder is gone. */
   | 'killed'
+  /** It has no end, and control states that its recorder vanished with its pod: what is missing is gone. */
+  | 'lost'
   /** It was killed, and a later start of its recorder ended the recording. */
   | 'recovered'
   /** What tells its state cannot be read; `problem` says why. */
@@ -42,6 +49,8 @@ export type SessionSummary = {
   readonly statements: number | null
   readonly segments: number | null
   readonly gaps: number | null
+  /** Of a lost one: how much of it. */
+  readonly lost?: LostPart
   readonly problem?: string
 }
 
@@ -51,22 +60,22 @@ export type ListOptions = SessionSpan & {
   readonly now?: number
 }
 
-/** One session after the other, so that a caller may stop at any. @throws StoreUnavailable */
+/** In order, so that a caller may stop at any: no more than `sessionsAtOnce` are read ahead. @throws StoreUnavailable */
 export async function* listSessions(
   store: Store,
   { order = 'newest', now = Date.now(), ...span }: ListOptions = {},
 ): AsyncGenerator<SessionSummary> {
-  const living = new Map<string, boolean>()
-  const isLiving = async (recorder: string): Promise<boolean> => {
-    const known = living.get(recorder)
-    if (known !== undefined) return known
-    const lives = await speaksStill(store, recorder, now)
-    living.set(recorder, lives)
-    return lives
+  const living = new Map<string, Promise<boolean>>()
+  const isLiving = (recorder: string): Promise<boolean> => {
+    const known = living.get(recorder) ?? speaksStill(store, recorder, now)
+    living.set(recorder, known)
+    return known
   }
-  for await (const session of sessionIds(store, order, span)) {
+  const losses = createLostSessions(store)
+  const named = await losses.named()
+  async function* read(session: string): AsyncGenerator<SessionSummary, void> {
     try {
-      const summary = await summaryOf(store, session, isLiving)
+      const summary = (await summaryOf(store, session, isLiving, losses)) ?? (await lostAsAWhole(session, named, losses))
       if (summary !== null) yield summary
     } catch (error) {
       if (!(error instanceof KnownError) || error instanceof StoreUnavailable) throw error
@@ -74,10 +83,48 @@ export async function* listSessions(
       yield { session, state: 'damaged', opened: sessionTime(session), ...unknown, problem: error.message }
     }
   }
+  yield* inOrder(withLost(sessionIds(store, order, span), [...named.keys()], order, span), sessionsAtOnce, read)
+}
+
+/** The stored sessions' ids and the lost ones', each once and in the order of time. */
+async function* withLost(
+  stored: AsyncIterable<string>,
+  lost: readonly string[],
+  order: SessionOrder,
+  { since = 0, until = Infinity }: SessionSpan,
+): AsyncGenerator<string> {
+  const comesFirst = (one: string, other: string): boolean => (order === 'newest' ? one > other : one < other)
+  const left = lost
+    .filter((session) => sessionTime(session) >= since && sessionTime(session) < until)
+    .sort((one, other) => (one === other ? 0 : comesFirst(one, other) ? -1 : 1))
+  for await (const session of stored) {
+    while (left.length > 0 && comesFirst(left[0]!, session)) yield left.shift()!
+    if (left[0] === session) left.shift()
+    yield session
+  }
+  yield* left
+}
+
+async function lostAsAWhole(
+  session: string,
+  named: Awaited<ReturnType<LostSessions['named']>>,
+  losses: LostSessions,
+): Promise<SessionSummary | null> {
+  const found = named.get(session)
+  if (found === undefined) return null
+  const lost = await losses.part(found.recorder, session, { records: 0, statements: 0 })
+  if (lost === null) return null
+  const nothing = { closed: null, identity: null, close: null, statements: 0, segments: 0, gaps: null }
+  return { session, state: 'lost', opened: found.claimed.opened, ...nothing, lost }
 }
 
 /** Null when the session has no object yet. */
-async function summaryOf(store: Store, session: string, isLiving: (recorder: string) => Promise<boolean>): Promise<SessionSummary | null> {
+async function summaryOf(
+  store: Store,
+  session: string,
+  isLiving: (recorder: string) => Promise<boolean>,
+  losses: LostSessions,
+): Promise<SessionSummary | null> {
   const manifest = await readSessionManifest(store, session)
   if (manifest !== null) {
     const { identity, opened, closed, close, statements, segments, gaps } = manifest
@@ -88,7 +135,10 @@ async function summaryOf(store: Store, session: string, isLiving: (recorder: str
   if (header === null) return null
   let statements = 0
   for await (const _ of readStatements(store, session)) statements += 1
-  const state = (await isLiving(header.recorder)) ? 'open' : 'killed'
+  let records = 0
+  for await (const { to } of segmentsOf(store, session)) records = to
+  const lost = await losses.part(header.recorder, session, { records, statements })
+  const state = lost !== null ? 'lost' : (await isLiving(header.recorder)) ? 'open' : 'killed'
   return {
     session,
     state,
@@ -99,6 +149,7 @@ async function summaryOf(store: Store, session: string, isLiving: (recorder: str
     statements,
     segments: null,
     gaps: null,
+    ...(lost === null ? {} : { lost }),
   }
 }
 

@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { attestationKey, ledgerKey, manifestKey, nameOf, recorderKey, segmentKey, statementIndexKey } from './object-keys.ts'
+import {
+  attestationKey,
+  exemptionKey,
+  ledgerKey,
+  lossKey,
+  manifestKey,
+  markKey,
+  nameOf,
+  recorderKey,
+  segmentKey,
+  statementIndexKey,
+} from './object-keys.ts'
 import { isSessionId, newSessionId, sessionTime } from './session-id.ts'
 import { checkKey } from './stores/keys.ts'
 
@@ -38,6 +49,9 @@ test('every name that is given is read back, and every store takes it', () => {
         [ledgerKey(recorder, number), { kind: 'ledger', recorder, number }],
         [recorderKey(recorder), { kind: 'recorder', recorder }],
         [attestationKey(recorder), { kind: 'attestation', recorder }],
+        [exemptionKey(recorder), { kind: 'exemption', id: recorder }],
+        [lossKey(recorder), { kind: 'loss', recorder }],
+        [markKey(recorder, number), { kind: 'mark', recorder, number }],
       ] as const
       for (const [key, name] of names) {
         checkKey(key)

@@ -10,11 +10,18 @@ export const ledgersPrefix = 'ledger/'
 export const recordersPrefix = 'recorders/'
 /** What control checked of a recorder before it took anything of it. */
 export const attestationsPrefix = 'attested/'
+/** What control states of recorders that vanished. */
+export const lossesPrefix = 'lost/'
+/** What control states of pods that could be made without a sidecar. */
+export const exemptionsPrefix = 'exemptions/'
+/** High-water marks that outlive a control: of each recorder the last one, while something of it waits in a spool. */
+export const marksPrefix = 'marks/'
 /** What `probe.ts` puts and removes; one may be left behind by a killed process. */
 export const probesPrefix = 'probe/'
 
 const segmentDigits = 6
 const ledgerDigits = 12
+const markDigits = 16
 
 /** The folder of a day in UTC, as `sessions/2026-11-21/`. */
 export function dayPrefix(milliseconds: number): string {
@@ -54,6 +61,25 @@ export function attestationKey(recorder: string): string {
   return `${attestationsPrefix}${recorder}.json`
 }
 
+/** Written by control, never by a recorder. */
+export function lossKey(recorder: string): string {
+  return `${lossesPrefix}${recorder}.json`
+}
+
+/** Written by control, never by a recorder. `id` as `exemption.ts` makes it. */
+export function exemptionKey(id: string): string {
+  return `${exemptionsPrefix}${id}.json`
+}
+
+export function marksOfRecorderPrefix(recorder: string): string {
+  return `${marksPrefix}${recorder}/`
+}
+
+/** Written by control, as the recorder signed it. */
+export function markKey(recorder: string, number: number): string {
+  return `${marksOfRecorderPrefix(recorder)}${String(number).padStart(markDigits, '0')}.json`
+}
+
 export type ObjectName =
   | { readonly kind: 'segment'; readonly session: string; readonly number: number }
   | { readonly kind: 'index'; readonly session: string; readonly number: number }
@@ -61,6 +87,9 @@ export type ObjectName =
   | { readonly kind: 'ledger'; readonly recorder: string; readonly number: number }
   | { readonly kind: 'recorder'; readonly recorder: string }
   | { readonly kind: 'attestation'; readonly recorder: string }
+  | { readonly kind: 'loss'; readonly recorder: string }
+  | { readonly kind: 'mark'; readonly recorder: string; readonly number: number }
+  | { readonly kind: 'exemption'; readonly id: string }
   | { readonly kind: 'probe' }
   /** A name that steno never gives. */
   | { readonly kind: 'foreign' }
@@ -77,6 +106,9 @@ function guess(key: string): ObjectName {
   if (top === 'probe') return { kind: 'probe' }
   if (top === 'recorders' && rest.length === 1) return { kind: 'recorder', recorder: rest[0]!.replace(/\.json$/, '') }
   if (top === 'attested' && rest.length === 1) return { kind: 'attestation', recorder: rest[0]!.replace(/\.json$/, '') }
+  if (top === 'lost' && rest.length === 1) return { kind: 'loss', recorder: rest[0]!.replace(/\.json$/, '') }
+  if (top === 'exemptions' && rest.length === 1) return { kind: 'exemption', id: rest[0]!.replace(/\.json$/, '') }
+  if (top === 'marks' && rest.length === 2) return { kind: 'mark', recorder: rest[0]!, number: numberIn(rest[1]!) }
   if (top === 'ledger' && rest.length === 2) return { kind: 'ledger', recorder: rest[0]!, number: numberIn(rest[1]!) }
   if (top !== 'sessions' || rest.length !== 3 || !isSessionId(rest[1]!)) return { kind: 'foreign' }
   const [, session, file] = rest as [string, string, string]
@@ -100,6 +132,12 @@ function keyOf(name: ObjectName): string | null {
       return isRecorderId(name.recorder) ? recorderKey(name.recorder) : null
     case 'attestation':
       return isRecorderId(name.recorder) ? attestationKey(name.recorder) : null
+    case 'loss':
+      return isRecorderId(name.recorder) ? lossKey(name.recorder) : null
+    case 'mark':
+      return name.number > 0 && isRecorderId(name.recorder) ? markKey(name.recorder, name.number) : null
+    case 'exemption':
+      return /^[0-9a-f]{32}$/.test(name.id) ? exemptionKey(name.id) : null
     default:
       return null
   }
@@ -111,5 +149,5 @@ export function isRecorderId(value: string): boolean {
 }
 
 function numberIn(file: string): number {
-  return Number(/(\d{1,15})\.[a-z]+$/.exec(file)?.[1] ?? 0)
+  return Number(/(\d{1,16})\.[a-z]+$/.exec(file)?.[1] ?? 0)
 }

@@ -155,16 +155,16 @@ export function readRecorderDocument(bytes: Buffer, recorder: string): KeyObject
 }
 
 /**
- * Puts the public half into the store. Done again at every start, which changes nothing.
+ * Puts the public half into the store. Done again at every start, which changes nothing and gives `exists`.
  * @throws ObjectConflict when something else lies under the recorder's name, StoreUnavailable
  */
-export async function publishRecorder(store: Store, key: RecorderKey): Promise<void> {
+export async function publishRecorder(store: Store, key: RecorderKey): Promise<'stored' | 'exists'> {
   const { bytes } = recorderDocument(key)
   const objectKey = recorderObjectKey(key.id)
   const found = await store.get(objectKey)
   // A release with other format versions wrote another document for the same key; that one stays.
-  if (found !== null && isDocumentOf(found, key.id)) return
-  await putOnce(store, objectKey, bytes)
+  if (found !== null && isDocumentOf(found, key.id)) return 'exists'
+  return putOnce(store, objectKey, bytes)
 }
 
 function isDocumentOf(bytes: Buffer, recorder: string): boolean {

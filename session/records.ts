@@ -14,6 +14,10 @@ export const recordType = {
   gap: 4,
   sessionClose: 5,
   decision: 6,
+  /** From here on statements are judged by another policy. Readers that do not know it lose nothing else. */
+  policyChange: 128,
+  /** At recording level `stored`: results went on to the agent although the store did not have them, as the operator chose. */
+  deliveredUnstored: 129,
 } as const
 export type RecordType = (typeof recordType)[keyof typeof recordType]
 const skippableFrom = 128

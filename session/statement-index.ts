@@ -4,7 +4,7 @@
  * Plain JSON lines, so that DuckDB and grep read it as it is. What a line says of its statement is the engine's matter;
  * this module knows only what it needs to find and check lines.
  */
-import { natural, object, ordinal, parseJson, type Check } from './shape.ts'
+import { natural, object, optional, ordinal, parseJson, text, type Check } from './shape.ts'
 import { sessionIdCheck } from './session-id.ts'
 import { BadDocument } from './shape.ts'
 
@@ -16,7 +16,12 @@ export type IndexedStatement = {
 }
 
 /** A line as the file has it. */
-export type IndexLine = IndexedStatement & { readonly session: string; readonly segment: number }
+export type IndexLine = IndexedStatement & {
+  readonly session: string
+  readonly segment: number
+  /** Hash of the policy that was in force at the statement's first record; absent where none was, and in recordings that are older. */
+  readonly policy?: string
+}
 
 /** A longer line is refused: statement texts and values are cut far below by who writes the index. */
 export const indexLineBytesMax = 32 * 1024 * 1024
@@ -26,6 +31,7 @@ const checkLine: Check<IndexLine> = object<IndexLine>({
   segment: ordinal,
   number: ordinal,
   place: object<IndexLine['place']>({ first: natural, last: natural }),
+  policy: optional(text),
 })
 
 /** The whole index of one segment; `statements` in the order in which they ended. Empty when none did. */
@@ -37,9 +43,10 @@ export function encodeIndexLine(session: string, segment: number, statement: Ind
   return indexLineOf(session, segment, JSON.stringify(statement))
 }
 
-/** The same for a statement that is JSON already: an object without a line end. */
-export function indexLineOf(session: string, segment: number, statementJson: string): string {
-  return `{"session":${JSON.stringify(session)},"segment":${segment},${statementJson.slice(1)}\n`
+/** The same for a statement that is JSON already: an object without a line end. `policy` null: none was in force. */
+export function indexLineOf(session: string, segment: number, statementJson: string, policy: string | null = null): string {
+  const judgedBy = policy === null ? '' : `"policy":${JSON.stringify(policy)},`
+  return `{"session":${JSON.stringify(session)},"segment":${segment},${judgedBy}${statementJson.slice(1)}\n`
 }
 
 /**

@@ -4,7 +4,7 @@
  * Everything is deterministic (key, ids, times), so that golden files and worked examples can be made again.
  */
 import { createPrivateKey } from 'node:crypto'
-import type { Gap, SessionIdentity } from './identity.ts'
+import type { Gap, PolicyChange, SessionIdentity } from './identity.ts'
 import { createLedger, type LedgerEvent, type LedgerHead } from './ledger.ts'
 import { sealManifest, type ManifestSegment } from './manifest.ts'
 import { ledgerKey, manifestKey, segmentKey, statementIndexKey } from './object-keys.ts'
@@ -57,6 +57,8 @@ type TestRecordingOptions = {
   readonly close?: boolean
   readonly gap?: boolean
   readonly tag?: string
+  /** Comes behind the statements of the first segment; what begins later is judged by it. */
+  readonly policyChange?: PolicyChange
   readonly attested?: Readonly<Record<string, string>>
 }
 
@@ -101,7 +103,7 @@ export async function createTestRecorder(
     /** One session with the given number of statements in each segment; `close: false` leaves it open. */
     async record(
       segments: readonly TestSegment[],
-      { close = true, gap = false, tag = '', attested = {} }: TestRecordingOptions = {},
+      { close = true, gap = false, tag = '', attested = {}, policyChange }: TestRecordingOptions = {},
     ): Promise<string> {
       now += 1000
       sessions += 1
@@ -130,12 +132,14 @@ export async function createTestRecorder(
           const first = from + records.length
           add(recordType.frontend, queryFrame(sql))
           add(recordType.backend, Buffer.from('C\0\0\0\rSELECT 1\0Z\0\0\0\x05I', 'latin1'))
-          statements.push({ number: statement, place: { first, last: first + 1 }, sql, started: now })
+          const judgedBy = policyChange !== undefined && number > 1 ? { policy: policyChange.policy.hash } : {}
+          statements.push({ ...judgedBy, number: statement, place: { first, last: first + 1 }, sql, started: now })
         }
         if (gap && number === 1) {
           gaps.push({ from: now, to: now + 1, frontendBytes: 10, backendBytes: 20, reason: 'the disk was full' })
           add(recordType.gap, payloadOf(gaps[0]))
         }
+        if (policyChange !== undefined && number === 1) add(recordType.policyChange, payloadOf(policyChange))
         if (last) add(recordType.sessionClose, payloadOf({ closed: now + 0.5, reason: 'terminated', recovered: false }))
         // A notice, which belongs to no statement: a segment is never empty.
         if (records.length === 0) add(recordType.backend, Buffer.from('N\0\0\0\x0bMhello\0\0', 'latin1'))

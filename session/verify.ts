@@ -6,9 +6,10 @@
  * Needs nothing but the store and what the caller trusts. What it can find without a trusted head: every change but a
  * cut of the ledger's last entries together with all objects that they name.
  */
-import { ledgersPrefix, nameOf, recordersPrefix, sessionPrefix } from './object-keys.ts'
+import { ledgersPrefix, lossesPrefix, marksPrefix, nameOf, recordersPrefix, sessionPrefix } from './object-keys.ts'
 import { sessionTime } from './session-id.ts'
 import type { ObjectInformation, Store } from './stores/store.ts'
+import { verifyExemption } from './verify/exemptions.ts'
 import { finding, type Finding } from './verify/finding.ts'
 import { createLedgerBooks, type Trust } from './verify/ledger-books.ts'
 import { verifySession } from './verify/verify-session.ts'
@@ -84,6 +85,13 @@ export async function* verifyStore(
         if ((yield* books.attestations.of(name.recorder)).kind === 'absent')
           yield finding('ATTESTATION_DAMAGED', 'the attestation is no readable object', { key: object.key })
         break
+      case 'exemption':
+        yield* verifyExemption(store, name.id, trust.attesters ?? [])
+        break
+      case 'loss':
+      case 'mark':
+        yield* books.losses.of(name.recorder)
+        break
       default:
         // Keys come in order, so a session's objects stand together.
         if (current?.session !== name.session) {
@@ -98,12 +106,15 @@ export async function* verifyStore(
   ledgersRead = true
   // Sessions of which nothing is left but what the ledger says.
   for (const session of sessions ?? books.sessions()) if (!seen.has(session)) yield* check(session, [])
+  yield* books.losses.unseen((session) => sessions === undefined || sessions.includes(session))
   onProgress({ ...counts, attestedRecorders: books.attestedCount() })
 }
 
 async function* objectsToVerify(store: Store, sessions: readonly string[] | undefined): AsyncGenerator<ObjectInformation> {
   if (sessions === undefined) return yield* store.list('')
   yield* store.list(ledgersPrefix)
+  yield* store.list(lossesPrefix)
+  yield* store.list(marksPrefix)
   yield* store.list(recordersPrefix)
   for (const session of [...new Set(sessions)].sort((a, b) => sessionTime(a) - sessionTime(b))) yield* store.list(sessionPrefix(session))
 }

@@ -12,7 +12,7 @@ import { messageOf, systemCodeOf } from '../../base/errors.ts'
 import { StoreUnavailable } from './store.ts'
 
 export type ControlRequest = {
-  readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE'
+  readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
   /** Path and query, encoded. */
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>

@@ -14,7 +14,7 @@ import { isObject } from '../shape.ts'
 import { openControlConnection, unreachable, type ControlRequest, type ControlTimeouts } from './control-connection.ts'
 import { checkKey, checkPrefix } from './keys.ts'
 import { provenReceipt, receiptBytesMax, ReceiptRefused } from './receipt.ts'
-import { StoreUnavailable, type ObjectInformation, type Store } from './store.ts'
+import { RecorderForgotten, StoreUnavailable, type ObjectInformation, type Store } from './store.ts'
 
 /** Control does not take or give an object, and trying again changes nothing: it is another's, or not what its key promises. */
 export class ControlRefused extends KnownError {
@@ -221,6 +221,7 @@ function refusalOf(what: string, answer: IncomingMessage, body: unknown): KnownE
   const code = said('code', '')
   const message = `${what}: ${said('message', `control answered with status ${answer.statusCode}`)}`
   const remedy = said('remedy', 'Look at the log of Deployment steno-control.')
+  if (code === 'RECORDER_UNKNOWN') return new RecorderForgotten(message, remedy)
   return lasting.includes(code) ? new ControlRefused(message, remedy) : new StoreUnavailable(message, remedy)
 }
 

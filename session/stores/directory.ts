@@ -60,6 +60,11 @@ export function openDirectoryStore(folder: string, files: DirectoryFiles = { ope
     }
   }
 
+  function forgetFolders(): void {
+    prepared = null
+    knownFolders.clear()
+  }
+
   async function prepare(): Promise<void> {
     const temporary = join(root, temporaryFolder)
     await makeFolder(temporary)
@@ -79,7 +84,11 @@ export function openDirectoryStore(folder: string, files: DirectoryFiles = { ope
     // Spares writing the bytes in the usual case of a repeated put; link(2) decides.
     if ((await lstat(path).catch(unlessMissing)) !== null) return 'exists'
     const temporary = join(root, temporaryFolder, `${process.pid}-${randomBytes(9).toString('hex')}`)
-    const handle = await files.open(temporary, 'wx', objectMode)
+    const handle = await files.open(temporary, 'wx', objectMode).catch((error: unknown) => {
+      // Somebody emptied the store's folder: the next try makes all of it again.
+      if (isMissing(error)) forgetFolders()
+      throw error
+    })
     try {
       try {
         await handle.writeFile(bytes)
@@ -93,7 +102,7 @@ export function openDirectoryStore(folder: string, files: DirectoryFiles = { ope
       } catch (error) {
         if (systemCodeOf(error) === 'EEXIST') return 'exists'
         // Somebody removed an empty folder: the next try makes it again.
-        if (systemCodeOf(error) === 'ENOENT') knownFolders.clear()
+        if (isMissing(error)) forgetFolders()
         throw error
       }
     } finally {

@@ -260,7 +260,7 @@ function remedyFor(error: unknown): string {
     case 307:
       return 'Name the bucket’s own region with ?region=….'
     case 403:
-      return 'Allow s3:GetObject, s3:PutObject and s3:ListBucket on the bucket, and s3:DeleteObject below probe/, to this key.'
+      return 'Allow s3:GetObject, s3:PutObject and s3:ListBucket on the bucket, and s3:DeleteObject below probe/ and marks/, to this key.'
     case 503:
     case 429:
       return 'The store sheds load; steno tries again by itself.'

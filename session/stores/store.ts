@@ -42,3 +42,6 @@ export class StoreUnavailable extends KnownError {
     this.isFull = isFull
   }
 }
+
+/** The store behind control has no document of this recorder: it is a fresh one, or was emptied. Publishing the document again mends it. */
+export class RecorderForgotten extends StoreUnavailable {}

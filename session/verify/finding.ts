@@ -1,4 +1,5 @@
 /** What the verifier can say, and where. `FORMAT.md` lists the codes; they are stable. */
+import type { RecordedAmount } from '../high-water-mark.ts'
 
 /** Something in the store is not as it was recorded, or cannot be proven to be. */
 export const errorCodes = {
@@ -11,6 +12,13 @@ export const errorCodes = {
   RECORDER_DAMAGED: 'a recorder document is damaged, forged or of another recorder',
   RECORDER_UNTRUSTED: 'a recorder is none of those that were said to be trusted',
   ATTESTATION_DAMAGED: 'what was attested of a recorder cannot be read, or is of another recorder',
+  LOSS_DAMAGED: 'the statement of a recorder’s loss cannot be read, or is of another recorder',
+  LOSS_SIGNATURE: 'a loss is stated by another key than the one that attests its recorder',
+  LOSS_CONTRADICTED: 'less is stored than when the loss was stated',
+  MARK_DAMAGED: 'a high-water mark cannot be read, or is of another recorder',
+  MARK_UNMET: 'a high-water mark claims more than is stored, and no loss is stated',
+  EXEMPTION_DAMAGED: 'the record of an exemption cannot be read, or lies under another name',
+  EXEMPTION_SIGNATURE: 'an exemption is stated by a key that is not trusted',
   ATTESTATION_CONTRADICTED: 'a session says that it was of another pod than what was attested of its recorder',
   LEDGER_MISSING: 'a recorder has no ledger',
   LEDGER_HOLE: 'an entry is missing inside a ledger',
@@ -39,6 +47,9 @@ export const warningCodes = {
   ATTESTER_NOT_PINNED: 'nobody said whether to trust the key that attests recorders',
   OBJECT_AWAITS_LEDGER: 'an object of a session being written whose ledger entry is to come',
   SESSION_UNFINISHED: 'a recorder stopped and the session is not closed',
+  RECORDER_LOST: 'a recorder vanished with its pod, as control states',
+  SESSION_LOST: 'what was recorded of a session was lost with its recorder, as control states',
+  EXEMPT: 'pods could be made without recording, as control states',
   GAP: 'traffic passed unrecorded, as the recording itself says',
   PROBE_LEFT_BEHIND: "a killed recorder's proof of the store was not removed",
 } as const
@@ -53,6 +64,8 @@ export type FindingPlace = {
   readonly record?: number
   /** The statement's number in its session, from 1. */
   readonly statement?: number
+  /** Of SESSION_LOST and MARK_UNMET: how much was recorded and is not stored. */
+  readonly missing?: RecordedAmount
 }
 
 export type Finding = FindingPlace & { readonly severity: 'error' | 'warning'; readonly code: FindingCode; readonly message: string }

@@ -15,6 +15,7 @@ import { signedDocumentBytesMax } from '../signed-document.ts'
 import type { Store } from '../stores/store.ts'
 import { createAttestations, type Attested } from './attestations.ts'
 import { finding, type Finding } from './finding.ts'
+import { createLosses } from './losses.ts'
 
 const entriesKeptMax = 256
 /**
@@ -55,7 +56,9 @@ export function createLedgerBooks(store: Store, trust: Trust) {
   const books = new Map<string, Book>()
   const mentions = new Map<string, Mentions[]>()
   const kept = new Map<string, LedgerEntry>()
-  const attestations = createAttestations(store, trust.attesters ?? [])
+  const attesters = trust.attesters ?? []
+  const attestations = createAttestations(store, attesters)
+  const losses = createLosses(store, { attestations, attesters, bookOf: (recorder) => books.get(recorder) })
   /** Keys of control that nobody trusts and that were told of. */
   const strangeAttesters = new Set<string>()
   const attestedRecorders = new Set<string>()
@@ -211,7 +214,9 @@ export function createLedgerBooks(store: Store, trust: Trust) {
     for (const book of books.values()) {
       // One that came while the store was listed: its ledger began behind what was listed of ledgers, before what was listed of recorders.
       if (book.last === 0) yield* goOn(book.recorder)
-      if (book.last === 0) yield ledgerMissing(book.recorder, yield* attestations.of(book.recorder))
+      // One that vanished before it entered anything is a loss that is stated.
+      if (book.last === 0 && (yield* losses.of(book.recorder)).loss === null)
+        yield ledgerMissing(book.recorder, yield* attestations.of(book.recorder))
     }
     for (const { recorder, number } of trust.heads ?? []) {
       const last = books.get(recorder)?.last ?? 0
@@ -247,6 +252,7 @@ export function createLedgerBooks(store: Store, trust: Trust) {
       yield* bookOf(recorder)
     },
     attestations,
+    losses,
     /** How many recorders are trusted because control attested them. */
     attestedCount: (): number => attestedRecorders.size,
     book: (recorder: string): Book | undefined => books.get(recorder),

@@ -30,6 +30,12 @@ export type SessionProgress = {
   nextRecord: number
   close: SessionClose | null
   gaps: number
+  /** Of the records so far, as high-water marks count them. */
+  bytes: number
+  frontendBytes: number
+  backendBytes: number
+  /** Time of the last record; null before the first. */
+  lastTime: number | null
   statements: number
   /** Every statement up to here was seen, and these beyond. */
   statementsThrough: number
@@ -37,8 +43,8 @@ export type SessionProgress = {
 }
 
 export function createSessionProgress(session: string): SessionProgress {
-  const counts = { nextRecord: 0, gaps: 0, statements: 0, statementsThrough: 0 }
-  return { session, identity: null, spoolSession: null, previous: null, close: null, ...counts, statementsAhead: new Set() }
+  const counts = { nextRecord: 0, gaps: 0, bytes: 0, frontendBytes: 0, backendBytes: 0, statements: 0, statementsThrough: 0 }
+  return { session, identity: null, spoolSession: null, previous: null, close: null, lastTime: null, ...counts, statementsAhead: new Set() }
 }
 
 /** What the segment in hand must be. */
@@ -118,6 +124,7 @@ function* checkRecords(
     at += recordHeaderBytes + record.payload.length
     firstTime ??= record.time
     lastTime = record.time
+    count(record, progress)
     yield* checkRecord(record, ordinal, { header, expected, place: { ...place, record: ordinal }, progress })
   }
   if (ordinal !== to) yield finding('RECORD_ORDER', `the segment holds ${ordinal - from} records and claims ${to - from}`, place)
@@ -125,6 +132,13 @@ function* checkRecords(
     yield finding('SEGMENT_HEADER', "the segment's header claims other times than its records have", place)
   if (header.last && progress.close === null)
     yield finding('RECORD_ORDER', 'the last segment does not end with a session-close record', place)
+}
+
+function count({ type, time, payload }: SessionRecord, progress: SessionProgress): void {
+  progress.bytes += recordHeaderBytes + payload.length
+  if (type === recordType.frontend) progress.frontendBytes += payload.length
+  if (type === recordType.backend) progress.backendBytes += payload.length
+  progress.lastTime = time
 }
 
 type RecordContext = {

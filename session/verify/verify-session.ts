@@ -56,6 +56,10 @@ export async function* verifySession(
       statement: progress.statementsThrough + 1,
     })
   }
+  if (account.recorder !== null || progress.identity !== null) {
+    const { nextRecord: records, ...stored } = progress
+    yield* books.losses.compare(account.recorder ?? progress.identity!.recorder, session, account.closed !== null, { records, ...stored })
+  }
   counts.onStatements(progress.statements)
 }
 
