@@ -36,6 +36,7 @@ export class FrontendScanner {
   #oversized = false
   #expectedReady = 0
   #frames = 0
+  #statements = 0
   #endsBatch = true
   #terminated = false
 
@@ -45,6 +46,7 @@ export class FrontendScanner {
 
   #beginFrame(type: number): void {
     this.#frames++
+    if (type === query || type === bind || type === functionCall) this.#statements++
     this.#endsBatch = type === query || type === sync || type === functionCall
     if (this.#endsBatch) this.#expectedReady++
     else if (type === terminate) this.#terminated = true
@@ -89,6 +91,10 @@ export class FrontendScanner {
   /** Frames that have begun so far. */
   get frames(): number {
     return this.#frames
+  }
+  /** Query, Bind and FunctionCall messages so far: each begins a statement, a Query of several counts once. */
+  get statements(): number {
+    return this.#statements
   }
   /** True when the last frame asked for ReadyForQuery: nothing before it waits for a Sync. */
   get endsBatch(): boolean {

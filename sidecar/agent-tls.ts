@@ -12,36 +12,13 @@ import { PeerGone } from './startup-reader.ts'
 
 /** The application protocol that PostgreSQL clients name when they start TLS without asking (sslnegotiation=direct). */
 const applicationProtocol = 'postgresql'
-const validMilliseconds = 397 * 24 * 60 * 60 * 1000
 
 let secureContext: Promise<tls.SecureContext> | null = null
 
-/** The certificate library costs 60 ms and several MB to load: it is not loaded before an agent wants TLS. */
 async function createEphemeralContext(): Promise<tls.SecureContext> {
-  await import('reflect-metadata')
-  const { X509CertificateGenerator, SubjectAlternativeNameExtension, BasicConstraintsExtension } = await import('@peculiar/x509')
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
-  const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
-  const certificate = await X509CertificateGenerator.createSelfSigned({
-    serialNumber: Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString('hex'),
-    name: 'CN=steno proxy (ephemeral)',
-    notBefore: new Date(Date.now() - 60 * 60 * 1000),
-    notAfter: new Date(Date.now() + validMilliseconds),
-    signingAlgorithm: algorithm,
-    keys,
-    extensions: [
-      new BasicConstraintsExtension(false),
-      new SubjectAlternativeNameExtension([
-        { type: 'dns', value: 'localhost' },
-        { type: 'ip', value: '127.0.0.1' },
-        { type: 'ip', value: '::1' },
-      ]),
-    ],
-  })
-  const privateKey = Buffer.from(await crypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64')
-  const pem = `-----BEGIN PRIVATE KEY-----\n${privateKey}\n-----END PRIVATE KEY-----\n`
+  const { createEphemeralCertificate } = await import('./ephemeral-certificate.ts')
   // As PostgreSQL does: a write that meets a renegotiation may never complete, and nobody needs one.
-  return tls.createSecureContext({ key: pem, cert: certificate.toString('pem'), secureOptions: constants.SSL_OP_NO_RENEGOTIATION })
+  return tls.createSecureContext({ ...(await createEphemeralCertificate()), secureOptions: constants.SSL_OP_NO_RENEGOTIATION })
 }
 
 /**

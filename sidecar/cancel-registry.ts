@@ -5,9 +5,9 @@
  * dropped without an answer, as PostgreSQL does.
  */
 import { randomBytes } from 'node:crypto'
-import type { UpstreamHost } from '../postgres/connection-string.ts'
+import type { PinnedHost } from './upstream/dial.ts'
 
-export type CancelTarget = { readonly host: UpstreamHost; readonly processId: number; readonly key: Buffer }
+export type CancelTarget = { readonly host: PinnedHost; readonly processId: number; readonly key: Buffer }
 
 export function createCancelRegistry() {
   const targets = new Map<string, CancelTarget>()

@@ -7,7 +7,6 @@
 import type net from 'node:net'
 import type { Log } from '../base/log.ts'
 import { KnownError, messageOf } from '../base/errors.ts'
-import type { UpstreamHost } from '../postgres/connection-string.ts'
 import { BadStartup, encodeErrorResponse } from '../postgres/startup-messages.ts'
 import type { ErrorFields } from '../postgres/statement.ts'
 import type { SessionClose, SessionIdentity } from '../session/identity.ts'
@@ -20,11 +19,13 @@ import type { Meter } from './meter.ts'
 import { startPassThrough } from './pass-through.ts'
 import { startRecordedSession, type RecordedSession } from './recorded-session.ts'
 import type { ListenerSettings, RecorderSettings } from './settings.ts'
-import { SessionRefused } from './session-refused.ts'
+import { SessionRefused, type Refusal } from './session-refused.ts'
 import { PeerGone } from './startup-reader.ts'
 import type { Turns } from './turn.ts'
-import { sendCancel } from './upstream/connect.ts'
+import { dialOf, sendCancel } from './upstream/connect.ts'
+import type { PinnedHost } from './upstream/dial.ts'
 import { UpstreamError, UpstreamRefused } from './upstream/errors.ts'
+import type { Withholding } from './withheld/withholding.ts'
 
 export type ConnectionContext = Pick<RecorderSettings, 'connectionsMax' | 'startupMillisecondsMax'> & {
   /** The one that the connection came to. */
@@ -34,7 +35,11 @@ export type ConnectionContext = Pick<RecorderSettings, 'connectionsMax' | 'start
   readonly log: Log
   readonly meter: Meter
   readonly turns: Turns
+  /** Null at a level at which nothing waits for the store. */
+  readonly withholding: Withholding | null
   readonly cancels: CancelRegistry
+  /** Why no session may be opened now; null when any may. */
+  readonly wayRefusal: () => Refusal | null
   /** What checks the agent's token; null when none is asked for. */
   readonly token: TokenVerifier | null
   readonly recorder: string
@@ -51,7 +56,7 @@ export type StartedUpstream = {
   readonly host: string
   readonly port: number
   /** Where a cancel request has to go. */
-  readonly target: UpstreamHost
+  readonly target: PinnedHost
   readonly tls: string | null
   /** What the agent speaks after negotiation. */
   readonly protocol: '3.0' | '3.2'
@@ -97,6 +102,8 @@ export async function serveConnection(
         `steno allows ${context.connectionsMax} connections at a time`,
         `Close connections that are not used, or raise ${context.changedBy.connections}.`,
       )
+    throwIfClosed(context)
+    await listener.admit?.({ signal: gone.signal })
     const upstream = await (listener.upstream.user === null
       ? startPassThrough(startup, context, gone.signal)
       : startInCustody(startup, context, gone.signal))
@@ -105,6 +112,8 @@ export async function serveConnection(
       upstream.socket.destroy()
       throw new PeerGone('the agent left during start-up')
     }
+    if (context.wayRefusal() !== null) upstream.socket.destroy()
+    throwIfClosed(context)
     beginSession(startup, upstream, context)
   } catch (error) {
     meter.connectionRejected(reasonOf(error))
@@ -114,6 +123,11 @@ export async function serveConnection(
   } finally {
     clearTimeout(tooLate)
   }
+}
+
+function throwIfClosed({ wayRefusal }: ConnectionContext): void {
+  const refusal = wayRefusal()
+  if (refusal !== null) throw new SessionRefused(refusal.code, refusal.message, refusal.hint)
 }
 
 function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: StartedUpstream, context: ConnectionContext): void {
@@ -156,6 +170,7 @@ function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: Sta
     identity,
     number,
     turns: context.turns,
+    withholding: context.withholding,
     meter: context.meter,
     agent: { socket: startup.socket, leftover },
     upstream: { socket: upstream.socket, leftover: upstream.leftover },
@@ -173,7 +188,7 @@ async function cancel(startup: AgentStartup & { kind: 'cancel' }, { cancels, lis
   const target = cancels.find(startup.processId, startup.key)
   if (target === null) return
   try {
-    await sendCancel(listener.upstream, target.host, target.processId, target.key)
+    await sendCancel(listener.upstream, target.host, target.processId, target.key, dialOf(listener))
   } catch (error) {
     log.warn(`a cancel request did not reach the database: ${messageOf(error)}`)
   }

@@ -16,7 +16,7 @@ import type { AgentStartup } from './agent-startup.ts'
 import type { ConnectionContext, StartedUpstream } from './connection.ts'
 import { SessionRefused } from './session-refused.ts'
 import type { StartupReader } from './startup-reader.ts'
-import { connectUpstream } from './upstream/connect.ts'
+import { connectUpstream, dialOf } from './upstream/connect.ts'
 
 const newestMinor = 2
 const passwordMessage = 'p'.charCodeAt(0)
@@ -43,7 +43,7 @@ export async function startInCustody(
   }
   const database = parameters.get('database') ?? own
   if (settings.databases !== 'any' && database !== own && !settings.databases.includes(database)) {
-    const allowed = [own, ...settings.databases].map((name) => `"${name}"`).join(', ')
+    const allowed = [...new Set([own, ...settings.databases])].map((name) => `"${name}"`).join(', ')
     throw new SessionRefused(
       '3D000',
       `the database "${database}" is not open to agents here`,
@@ -55,7 +55,7 @@ export async function startInCustody(
   const upstream = await connectUpstream(
     settings.upstream,
     { database, parameters: Object.fromEntries(passedOn) },
-    { signal, allowCleartextPassword: settings.allowCleartextPassword },
+    { signal, allowCleartextPassword: settings.allowCleartextPassword, ...dialOf(settings) },
   )
   return {
     socket: upstream.socket,

@@ -2,12 +2,11 @@
  * A peer that reads and writes the handle below a socket, plain or TLS, past the stream machinery between the two.
  *
  * All handles read into one shared buffer, and a write that the kernel takes at once leaves nothing behind: no buffer, no object, no
- * callback. The socket keeps what is rare: the end of the stream, errors, closing. What this relies on is not public; `handleOf`
- * looks for it and gives null where something is missing (docs/decisions/private-handle.md).
+ * callback. The socket keeps what is rare: the end of the stream, errors, closing.
  */
 import type net from 'node:net'
 import tls from 'node:tls'
-import { getSystemErrorName } from 'node:util'
+import { streamBinding, systemError, type StreamHandle, type WriteRequest } from '../base/stream-handle.ts'
 import type { OnBytes, PauseReason, Peer } from './peer.ts'
 import { drained } from './stream-peer.ts'
 
@@ -26,56 +25,10 @@ function readView(bytes: number): Buffer {
 /** What may be held for a peer that does not take it before `forward` says so: that of Node's own sockets. */
 const heldBytesMax = 64 * 1024
 
-/** A request to write, as the handle knows it: taken only while a write goes on behind the call. */
-type WriteRequest = { oncomplete: (status: number, handle: unknown, message?: string) => void }
-type OnRead = (this: unknown, data?: ArrayBuffer) => unknown
-type Handle = {
-  reading: boolean
-  onread: OnRead
-  useUserBuffer(buffer: Uint8Array): void
-  readStart(): number
-  readStop(): number
-  /** 0, or the negated error of the system. */
-  writeBuffer(request: WriteRequest, bytes: Uint8Array): number
-  writev(request: WriteRequest, chunks: readonly Uint8Array[], areAllBuffers: true): number
-}
-
-type StreamBinding = {
-  readonly WriteWrap: new () => WriteRequest
-  /** What the last call of a handle left behind, at the two places that follow. */
-  readonly streamBaseState: Int32Array
-  readonly kReadBytesOrError: number
-  readonly kLastWriteWasAsync: number
-}
-
-const binding = findBinding()
-
-function findBinding(): StreamBinding | null {
-  try {
-    const found = (process as unknown as { binding(name: string): Partial<StreamBinding> }).binding('stream_wrap')
-    const isWhole =
-      typeof found.WriteWrap === 'function' &&
-      found.streamBaseState instanceof Int32Array &&
-      typeof found.kReadBytesOrError === 'number' &&
-      typeof found.kLastWriteWasAsync === 'number'
-    return isWhole ? (found as StreamBinding) : null
-  } catch {
-    return null // A Node that has closed this door.
-  }
-}
-
-/** The handle of a connected socket, or null where it lacks what `HandlePeer` calls. */
-export function handleOf(socket: net.Socket): Handle | null {
-  const handle = (socket as unknown as { _handle?: Partial<Handle> | null })._handle
-  if (binding === null || handle === null || handle === undefined) return null
-  const called = [handle.useUserBuffer, handle.readStart, handle.readStop, handle.writeBuffer, handle.writev, handle.onread]
-  return called.every((each) => typeof each === 'function') ? (handle as Handle) : null
-}
-
 export class HandlePeer implements Peer {
   readonly socket: net.Socket
   onDrain: () => void = () => undefined
-  readonly #handle: Handle
+  readonly #handle: StreamHandle
   /** A TLS handle has enciphered or copied what it was given by the time that the call returns, but takes one write at a time. */
   readonly #letsGoAtOnce: boolean
   #request: WriteRequest
@@ -93,13 +46,13 @@ export class HandlePeer implements Peer {
   #started = false
   readonly #holds = new Set<PauseReason>()
 
-  static open(socket: net.Socket, handle: Handle, onBytes: OnBytes): { readonly peer: Peer; readonly leftover: Buffer } {
+  static open(socket: net.Socket, handle: StreamHandle, onBytes: OnBytes): { readonly peer: Peer; readonly leftover: Buffer } {
     handle.readStop()
     handle.reading = false // What the socket itself notes beside `readStop`.
     const leftover = drained(socket)
     handle.readStop() // Reading the socket empty may have started it again.
     handle.reading = false
-    const { streamBaseState: state, kReadBytesOrError } = binding!
+    const { streamBaseState: state, kReadBytesOrError } = streamBinding!
     const onRareRead = handle.onread
     handle.useUserBuffer(sharedReadBuffer)
     handle.onread = (data) => {
@@ -111,7 +64,7 @@ export class HandlePeer implements Peer {
     return { peer: new HandlePeer(socket, handle), leftover }
   }
 
-  private constructor(socket: net.Socket, handle: Handle) {
+  private constructor(socket: net.Socket, handle: StreamHandle) {
     this.socket = socket
     this.#handle = handle
     this.#letsGoAtOnce = socket instanceof tls.TLSSocket
@@ -144,6 +97,10 @@ export class HandlePeer implements Peer {
     if (this.#flyingBytes + this.#queuedBytes < heldBytesMax) return true
     this.#needsDrain = true
     return false
+  }
+
+  pass(bytes: Uint8Array): boolean {
+    return this.forward(bytes)
   }
 
   mark(): number | null {
@@ -194,7 +151,7 @@ export class HandlePeer implements Peer {
       this.socket.destroy(systemError('write', error))
       return
     }
-    if (binding!.streamBaseState[binding!.kLastWriteWasAsync] === 0) return
+    if (streamBinding!.streamBaseState[streamBinding!.kLastWriteWasAsync] === 0) return
     this.#flying = bytes
     this.#flyingBytes = length
     const used = this.#request
@@ -203,7 +160,7 @@ export class HandlePeer implements Peer {
   }
 
   #newRequest(): WriteRequest {
-    const request = new binding!.WriteWrap()
+    const request = new streamBinding!.WriteWrap()
     request.oncomplete = (status, _handle, message) => {
       if (status < 0) this.socket.destroy(systemError('write', status, message))
       else this.#completed()
@@ -230,13 +187,3 @@ export class HandlePeer implements Peer {
 }
 
 const nothing = Buffer.alloc(0)
-
-function systemError(call: 'read' | 'write', status: number, message?: string): Error {
-  let name = String(status)
-  try {
-    name = getSystemErrorName(status)
-  } catch {
-    // Not one of the system's: TLS has errors of its own, whose message says more.
-  }
-  return Object.assign(new Error(message ?? `${call} ${name}`), { code: name, errno: status, syscall: call })
-}

@@ -10,6 +10,7 @@ import type { ProxySettings } from './settings.ts'
 export { defaultSegmentLimits, type ProxySettings } from './settings.ts'
 export { traceSettingsFrom } from './statements/traces-settings.ts'
 export { defaultSpoolLimits } from './spool/spool-writer.ts'
+export { storeWaitMillisecondsStandard } from './withheld/withholding.ts'
 export type { ProxySeams } from './recorder.ts'
 export type { SidecarOptions } from './pod/run.ts'
 

@@ -31,6 +31,21 @@ export function createMetricsRegistry() {
     gauge(name: string, help: string, read: () => number): void {
       const made: Gauge = new Gauge({ name, help, registers, collect: () => made.set(read()) })
     },
+    /** Series that come and go: each reading says which there are. */
+    gauges(
+      name: string,
+      help: string,
+      labelNames: readonly string[],
+      read: () => readonly { readonly labels: readonly string[]; readonly value: number }[],
+    ): void {
+      const made: Gauge = new Gauge({
+        ...{ name, help, labelNames, registers },
+        collect() {
+          made.reset()
+          for (const { labels, value } of read()) made.labels(...labels).set(value)
+        },
+      })
+    },
     /** Every series is there from the start, at 0: a rate over one that appears with its first count would miss that. */
     counters(name: string, help: string, labelNames: readonly string[], series: readonly Series[]): void {
       const made: Counter = new Counter({

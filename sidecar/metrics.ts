@@ -6,7 +6,7 @@
  */
 import { rejectionReasons, type Meter } from './meter.ts'
 import { addProcessMetrics, type ProcessFacts } from './metrics-process.ts'
-import { createMetricsRegistry } from './metrics-registry.ts'
+import { createMetricsRegistry, type MetricsRegistry } from './metrics-registry.ts'
 import { addSealingMetrics } from './metrics-sealing.ts'
 import type { StoreState } from './metrics-store.ts'
 import type { SpoolPosition } from './spool/spool-position.ts'
@@ -20,6 +20,7 @@ export function createMetrics({
   store,
   oldestTime,
   process,
+  addMetrics,
 }: {
   readonly meter: Meter
   readonly position: SpoolPosition
@@ -29,6 +30,7 @@ export function createMetrics({
   /** When the oldest bytes were written that the store does not hold yet, in milliseconds since the epoch; 0 when there are none. */
   readonly oldestTime: () => number
   readonly process: ProcessFacts
+  readonly addMetrics: (metrics: MetricsRegistry) => void
 }): { readonly contentType: string; text(): Promise<string> } {
   const { counts } = meter
   const metrics = createMetricsRegistry()
@@ -56,5 +58,6 @@ export function createMetrics({
   counter('steno_store_failures_total', 'Attempts to store a recording that failed and are tried again.', () => counts.storeFailures)
   addSealingMetrics(metrics, { statements, store })
   addProcessMetrics(metrics, { ...process, counts })
+  addMetrics(metrics)
   return { contentType: metrics.contentType, text: metrics.text }
 }

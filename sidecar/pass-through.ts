@@ -7,7 +7,6 @@
  */
 import { decodeAuthenticationRequest, encodeAuthenticationSasl } from '../postgres/authentication/messages.ts'
 import { scramSha256Plus } from '../postgres/authentication/scram.ts'
-import type { ConnectionSettings } from '../postgres/connection-string.ts'
 import { frameLength, headerBytes } from '../postgres/frame-header.ts'
 import {
   BadStartup,
@@ -20,7 +19,8 @@ import {
 import type { AgentStartup } from './agent-startup.ts'
 import type { ConnectionContext, StartedUpstream } from './connection.ts'
 import { createStartupReader, PeerGone, type StartupReader } from './startup-reader.ts'
-import { openTransport, type UpstreamConnection } from './upstream/connect.ts'
+import type { ListenerSettings } from './settings.ts'
+import { dialOf, openTransport, type UpstreamConnection } from './upstream/connect.ts'
 import { UpstreamRefused, UpstreamUnreachable, type Attempt } from './upstream/errors.ts'
 
 const type = {
@@ -41,7 +41,7 @@ export async function startPassThrough(
   { listener: settings }: ConnectionContext,
   signal: AbortSignal,
 ): Promise<StartedUpstream> {
-  const transport = await openAnyTransport(settings.upstream, signal)
+  const transport = await openAnyTransport(settings, signal)
   const upstream = transport.socket
   upstream.unshift(transport.leftover)
   const fromUpstream = createStartupReader(upstream)
@@ -139,11 +139,12 @@ function withoutChannelBinding(frame: Buffer): Buffer {
 }
 
 /** The first host that takes a connection; what it is can be told only by signing in, which is the agent's own here. */
-async function openAnyTransport(settings: ConnectionSettings, signal: AbortSignal): Promise<UpstreamConnection> {
+async function openAnyTransport(listener: ListenerSettings, signal: AbortSignal): Promise<UpstreamConnection> {
   const attempts: Attempt[] = []
+  const { upstream: settings } = listener
   for (const host of settings.hosts) {
     try {
-      return await openTransport(settings, host, { signal })
+      return await openTransport(settings, host, { signal, ...dialOf(listener) })
     } catch (error) {
       if (!(error instanceof UpstreamUnreachable)) throw error
       attempts.push(...error.attempts)

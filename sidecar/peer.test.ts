@@ -12,7 +12,8 @@ import { after, before, suite, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import { writeCertificates, type CertificateFiles } from '../tools/certificates.ts'
-import { HandlePeer, handleOf } from './handle-peer.ts'
+import { handleOf } from '../base/stream-handle.ts'
+import { HandlePeer } from './handle-peer.ts'
 import { openPeer, type OnBytes, type Peer } from './peer.ts'
 import { StreamPeer } from './stream-peer.ts'
 
@@ -20,7 +21,8 @@ const kinds = {
   handle: (socket: net.Socket, onBytes: OnBytes) => HandlePeer.open(socket, handleOf(socket)!, onBytes),
   stream: (socket: net.Socket, onBytes: OnBytes) => StreamPeer.open(socket, onBytes),
 } as const
-const transports = ['plain', 'tls'] as const
+/** How many layers of TLS; two are a database's own within a tunnel's. */
+const transports = { plain: 0, tls: 1, 'TLS within TLS': 2 } as const
 const largeBytes = 8 * 1024 * 1024
 
 let folder: string
@@ -32,8 +34,8 @@ before(async () => {
 after(() => rm(folder, { recursive: true, force: true }))
 
 /** A peer over one end of a connection, and the socket at the other end. */
-async function connected(t: TestContext, kind: keyof typeof kinds, transport: (typeof transports)[number]) {
-  const context = transport === 'tls' ? { cert: readFileSync(certificates.server), key: readFileSync(certificates.serverKey) } : null
+async function connected(t: TestContext, kind: keyof typeof kinds, transport: keyof typeof transports) {
+  const context = { cert: readFileSync(certificates.server), key: readFileSync(certificates.serverKey) }
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as net.AddressInfo
@@ -42,16 +44,18 @@ async function connected(t: TestContext, kind: keyof typeof kinds, transport: (t
   const [accepted] = await accepting
   let near: net.Socket = accepted
   let far: net.Socket = raw
-  if (context !== null) {
-    near = new tls.TLSSocket(accepted, { isServer: true, ...context })
-    far = tls.connect({ socket: raw, rejectUnauthorized: false })
+  const layers: net.Socket[] = []
+  for (let layer = 0; layer < transports[transport]; layer++) {
+    near = new tls.TLSSocket(near, { isServer: true, ...context })
+    far = tls.connect({ socket: far, rejectUnauthorized: false })
+    layers.push(near, far)
     await Promise.all([once(near, 'secure'), once(far, 'secureConnect')])
   }
   t.after(() => {
-    for (const socket of [near, far, accepted, raw]) socket.destroy()
+    for (const socket of [...layers.toReversed(), accepted, raw]) socket.destroy()
     server.close()
   })
-  for (const socket of [near, far]) socket.on('error', () => undefined)
+  for (const socket of [near, far, ...layers]) socket.on('error', () => undefined)
   const received: Buffer[] = []
   const { peer, leftover } = kinds[kind](near, (bytes) => received.push(Buffer.from(bytes)))
   return { peer, near, far, received, leftover, text: () => Buffer.concat(received).toString('latin1') }
@@ -85,7 +89,7 @@ async function forwardReusing(peer: Peer, bytes: Buffer, pieceBytes: number): Pr
 }
 
 for (const kind of Object.keys(kinds) as (keyof typeof kinds)[]) {
-  for (const transport of transports) {
+  for (const transport of Object.keys(transports) as (keyof typeof transports)[]) {
     suite(`a ${kind} peer, ${transport}`, { timeout: 60_000 }, () => {
       test('reads nothing before it is started, and then everything in order', async (t) => {
         const { peer, far, received, text } = await connected(t, kind, transport)
@@ -246,7 +250,7 @@ test('a write of the start-up that is still under way goes first', async (t) => 
 })
 
 test('under this Node sockets are read and written by their handle', async (t) => {
-  for (const transport of transports) {
+  for (const transport of Object.keys(transports) as (keyof typeof transports)[]) {
     const { near } = await connected(t, 'stream', transport)
     assert.ok(openPeer(near, () => undefined).peer instanceof HandlePeer, transport)
   }

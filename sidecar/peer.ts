@@ -5,7 +5,8 @@
  * connection gets under a Node that has what it needs, and `stream-peer.ts`, slower and made of public API alone.
  */
 import type net from 'node:net'
-import { HandlePeer, handleOf } from './handle-peer.ts'
+import { handleOf } from '../base/stream-handle.ts'
+import { HandlePeer } from './handle-peer.ts'
 import { StreamPeer } from './stream-peer.ts'
 
 export type PauseReason = 'backlog' | 'spool'
@@ -21,6 +22,8 @@ export type Peer = {
   onDrain: () => void
   /** Hands bytes over, which must not change until let go of; false when more is held than is good, until `onDrain` is called. */
   forward(bytes: Uint8Array): boolean
+  /** As `forward`, for what is in no recording: where recorded bytes are withheld, it goes on behind them and waits for nothing else. */
+  pass(bytes: Uint8Array): boolean
   /** Null when nothing that was handed over is still needed; else a mark to give to `hasLetGo` later. */
   mark(): number | null
   hasLetGo(mark: number): boolean

@@ -7,7 +7,8 @@ import { PassThrough } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import { pino } from 'pino'
 import { encodeMessage, encodeReadyForQuery } from '../postgres/startup-messages.ts'
-import { recordType } from '../session/records.ts'
+import type { PolicyChange } from '../session/identity.ts'
+import { decodeRecords, recordType, type SessionRecord } from '../session/records.ts'
 import { testIdentity, testSessionId } from '../session/test-recording.ts'
 import { createMeter } from './meter.ts'
 import { StreamPeer } from './stream-peer.ts'
@@ -33,7 +34,12 @@ async function createWorld(t: TestContext, recordWaitMilliseconds: number) {
   let isFull = false
   let session: RecordedSession | null = null
   const states: string[] = []
-  const answer = (): SpoolRefusal | null => (isFull ? refusal : null)
+  const records: SessionRecord[] = []
+  const answer = (bytes: Buffer): SpoolRefusal | null => {
+    if (isFull) return refusal
+    records.push(...decodeRecords(Buffer.from(bytes)))
+    return null
+  }
   const spool: SpoolWriter = { append: answer, appendFromReserve: answer, cutTorn: () => undefined, close: () => undefined }
   const turns = createTurns({
     spool,
@@ -50,6 +56,7 @@ async function createWorld(t: TestContext, recordWaitMilliseconds: number) {
     identity: testIdentity(testSessionId(opened, 1), opened, 'a'.repeat(32)),
     number: 1,
     turns,
+    withholding: null,
     meter: createMeter({ log: pino({ level: 'silent' }) }),
     agent: { socket: agentNear, leftover: nothing },
     upstream: { socket: databaseNear, leftover: nothing },
@@ -63,7 +70,8 @@ async function createWorld(t: TestContext, recordWaitMilliseconds: number) {
     session?.cut()
   })
   return {
-    ...{ agent, database, states },
+    ...{ agent, database, states, records },
+    judgeBy: (hash: string) => session!.judgeBy({ policy: { name: 'shop/orders', hash }, generation: '1' }),
     end: () => session!.end('shutdown', { code: '57P01', message: 'stopping', hint: '' }),
     empty(): void {
       isFull = false
@@ -134,4 +142,57 @@ test('what was gathered while the spool refuses goes out before its session ends
   assert.match(Buffer.concat(arrived).toString('latin1'), /57P01/, 'the agent is told why')
   assert.deepEqual(states, [])
   database.destroy()
+})
+
+const changesIn = (records: readonly SessionRecord[]): (readonly [string | undefined, string])[] =>
+  records
+    .filter(({ type }) => type === recordType.policyChange)
+    .map(({ payload }) => JSON.parse(payload.toString()) as PolicyChange)
+    .map(({ before, policy }) => [before?.hash, policy.hash] as const)
+
+test('a change of policy stands in the recording where it came, once', async (t) => {
+  const { agent, database, records, judgeBy } = await createWorld(t, 60)
+  const say = async (sql: string): Promise<void> => {
+    agent.write(encodeMessage('Q', Buffer.from(`${sql}\0`)))
+    await once(database, 'data')
+    database.write(encodeReadyForQuery('I'))
+    await once(agent, 'data')
+  }
+  await say('select 1')
+  judgeBy('a')
+  judgeBy('a')
+  await say('select 2')
+  judgeBy('b')
+  await say('select 3')
+  assert.deepEqual(changesIn(records), [
+    [undefined, 'a'],
+    ['a', 'b'],
+  ])
+  const { sessionOpen, frontend, backend, policyChange } = recordType
+  assert.deepEqual(
+    records.map(({ type }) => type),
+    [sessionOpen, frontend, backend, policyChange, frontend, backend, policyChange, frontend, backend],
+  )
+})
+
+test('changes that come while a gap is open stand behind it as one', async (t) => {
+  const { agent, database, records, states, judgeBy, fill, empty } = await createWorld(t, 60)
+  fill()
+  while (states.at(-1) !== 'failing') await new Promise((resolve) => setTimeout(resolve, 10))
+  agent.write(encodeMessage('Q', Buffer.from('select 1\0')))
+  await once(database, 'data')
+  judgeBy('a')
+  judgeBy('b')
+  assert.deepEqual(changesIn(records), [])
+  database.write(encodeReadyForQuery('I'))
+  await once(agent, 'data')
+  empty()
+  agent.write(encodeMessage('Q', Buffer.from('select 2\0')))
+  await once(database, 'data')
+  const { sessionOpen, gap, policyChange, frontend } = recordType
+  assert.deepEqual(
+    records.filter(({ session }) => session === 1).map(({ type }) => type),
+    [sessionOpen, gap, policyChange, frontend],
+  )
+  assert.deepEqual(changesIn(records), [[undefined, 'b']])
 })

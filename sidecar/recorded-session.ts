@@ -10,13 +10,15 @@ import { BackendScanner, type BackendSink } from '../postgres/backend-scanner.ts
 import { FrontendScanner, type FrontendSink } from '../postgres/frontend-scanner.ts'
 import { createRedactor } from '../postgres/redaction/redactor.ts'
 import { encodeErrorResponse } from '../postgres/startup-messages.ts'
-import type { Gap, SessionClose, SessionIdentity } from '../session/identity.ts'
-import { encodeRecord, recordFlag, recordHeaderBytes, recordType } from '../session/records.ts'
+import type { Gap, PolicyChange, SessionClose, SessionIdentity } from '../session/identity.ts'
+import { encodeRecord, recordFlag, recordHeaderBytes, recordType, type SessionRecord } from '../session/records.ts'
 import type { Meter } from './meter.ts'
 import { openPeer, type Peer } from './peer.ts'
 import { refuseUnrecorded } from './refuse-unrecorded.ts'
 import type { SpoolRefusal } from './spool/spool-writer.ts'
 import type { Channel, Turns } from './turn.ts'
+import { reasonOf, withheldError } from './withheld/withheld-error.ts'
+import type { Withholding, WithheldSession } from './withheld/withholding.ts'
 
 /** A statement is held whole up to this size so that it can be judged; a longer one is judged as it streams by. */
 const statementBytesHeldMax = 1024 * 1024
@@ -26,12 +28,16 @@ export type RecordedSession = {
   /** The record that opens the session; a spool file that is begun while the session lives repeats it. */
   readonly openRecord: Buffer
   hold(held: boolean): void
+  /** Notes in the recording that statements are judged by another policy from here on; says nothing when it is the one before. */
+  judgeBy(change: Pick<PolicyChange, 'policy' | 'generation'>): void
   /** Ends the session from steno's side with an error that the agent sees when the protocol is between two messages. */
   end(reason: SessionClose['reason'], error: { readonly code: string; readonly message: string; readonly hint: string }): void
   /** Cuts off what `end` left open because a peer does not take what it was sent. */
   cut(): void
   /** True when no statement is under way and no transaction is open. */
   readonly isIdle: boolean
+  /** How many statements the agent has begun; see `FrontendScanner.statements`. */
+  readonly statements: number
 }
 
 export type RecordedSessionOptions = {
@@ -39,6 +45,8 @@ export type RecordedSessionOptions = {
   /** The session's number in the spool, from 1. */
   readonly number: number
   readonly turns: Turns
+  /** Null where results go on as soon as the spool has them. */
+  readonly withholding: Withholding | null
   readonly meter: Meter
   readonly agent: { readonly socket: net.Socket; readonly leftover: Buffer }
   readonly upstream: { readonly socket: net.Socket; readonly leftover: Buffer }
@@ -53,7 +61,7 @@ type OpenGap = { from: number; frontendBytes: number; backendBytes: number; reas
 
 export function startRecordedSession(options: RecordedSessionOptions): void {
   // Nothing that outlives this call may hold `options`: its greeting and leftovers would stay for as long as the session.
-  const { identity, number, turns, meter, onClosed } = options
+  const { identity, number, turns, withholding, meter, onClosed } = options
   const redactor = createRedactor({ heldBytesMax: statementBytesHeldMax })
   const frontendScanner = new FrontendScanner({ heldBytesMax: statementBytesHeldMax })
   const backendScanner = new BackendScanner({ heldBytesMax: statementBytesHeldMax })
@@ -61,6 +69,11 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   let gap: OpenGap | null = null
   /** False while the record that opens the session could not be written. */
   let opened = true
+  /** True until that record is in the spool, or was given up. */
+  let isOpening = true
+  let judgedBy = identity.policy
+  /** A change that has no record yet: behind the opening, or the gap, that it came in. */
+  let unsaid: PolicyChange | null = null
   let reason: SessionClose['reason'] | null = null
   let detail: string | undefined
   /** True once steno itself ended the session: what either side still sends is neither recorded nor forwarded. */
@@ -71,7 +84,8 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   /** A side's first record behind a gap says that it starts on a frame boundary. */
   const resynchronise = { frontend: false, backend: false }
 
-  const { peer: agent, leftover: agentLeftover } = openPeer(options.agent.socket, fromAgent)
+  const { peer: agentSide, leftover: agentLeftover } = openPeer(options.agent.socket, fromAgent)
+  const agent = withholding === null ? agentSide : withholding.gate(number, agentSide, withheldSession())
   const { peer: upstream, leftover: upstreamLeftover } = openPeer(options.upstream.socket, fromUpstream)
 
   const frontend: Channel = {
@@ -114,7 +128,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     turns.commit() // When the gap began amid a long frame, the rest of it is still gathered and goes first.
     if (channel === frontend) gap!.frontendBytes += bytes.length
     else gap!.backendBytes += bytes.length
-    if (!channel.to.forward(Buffer.from(bytes))) channel.from.pause('backlog')
+    if (!channel.to.pass(Buffer.from(bytes))) channel.from.pause('backlog')
   }
   function flagsOf(side: 'frontend' | 'backend'): number {
     if (!resynchronise[side]) return 0
@@ -199,11 +213,33 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
       time: ended.to,
       payload: Buffer.from(JSON.stringify(ended)),
     })
-    if (!turns.recordNow(opened ? gapRecord : Buffer.concat([openRecord, gapRecord]))) return
+    const change = unsaid === null ? nothing : encodeRecord(policyRecord(unsaid))
+    if (!turns.recordNow(Buffer.concat([opened ? nothing : openRecord, gapRecord, change]))) return
     opened = true
     gap = null
+    unsaid = null
     resynchronise.frontend = true
     resynchronise.backend = true
+  }
+
+  function policyRecord(change: PolicyChange): SessionRecord {
+    const { policyChange: type } = recordType
+    return { type, flags: 0, session: number, time: change.changed, payload: Buffer.from(JSON.stringify(change)) }
+  }
+
+  function judgeBy({ policy, generation }: Pick<PolicyChange, 'policy' | 'generation'>): void {
+    if (closed || (policy.hash === judgedBy?.hash && policy.name === judgedBy.name)) return
+    unsaid = { changed: Date.now(), before: unsaid === null ? judgedBy : unsaid.before, policy, generation }
+    judgedBy = policy
+    sayPolicy()
+  }
+
+  function sayPolicy(): void {
+    if (unsaid === null || isOpening || gap !== null || closed) return
+    const { payload } = policyRecord(unsaid)
+    unsaid = null
+    turns.gatherNote(number, recordType.policyChange, payload, null)
+    turns.readEnded()
   }
 
   function refuse(frontendBytes: Buffer | null, refusal: SpoolRefusal): void {
@@ -219,27 +255,46 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     })
     if (answer.kind === 'answered') {
       frontendScanner.forgive(answer.answers)
-      agent.forward(answer.bytes)
+      agent.pass(answer.bytes)
       return
     }
     detail = refusal.message
     reason = 'recording-failed'
     stopped = true
     // Behind a result that was cut off no message can stand; the closed connection has to say it.
-    if (frontendBytes !== null && backendScanner.atBoundary) agent.forward(answer.bytes)
+    if (frontendBytes !== null && backendScanner.atBoundary) agent.pass(answer.bytes)
     finishBoth()
+  }
+
+  /** What recording level `stored` asks of a session. */
+  function withheldSession(): WithheldSession {
+    return {
+      onRefused(because, { bytes, refuse: refuseWithheld }) {
+        detail = `${bytes} bytes of the database were recorded and withheld from the agent: ${reasonOf(because)}`
+        reason = 'recording-failed'
+        stopped = true
+        refuseWithheld(encodeErrorResponse(withheldError(because)))
+        turns.afterGathered(finishBoth)
+      },
+      onDeliveredUnstored(what) {
+        if (closed) return
+        turns.gatherNote(number, recordType.deliveredUnstored, Buffer.from(JSON.stringify(what)), null)
+        turns.readEnded()
+      },
+    }
   }
 
   function end(why: SessionClose['reason'], error: { readonly code: string; readonly message: string; readonly hint: string }): void {
     turns.commit()
     if (stopped) return // The commit itself may have ended the session.
     reason ??= frontendScanner.terminated ? 'terminated' : why
+    if (reason === 'way-closed') detail ??= error.message
     stopped = true
     // An agent that has said goodbye waits for no message.
     if (!frontendScanner.terminated && backendScanner.atBoundary && !agent.closed) {
       const frame = encodeErrorResponse({ severity: 'FATAL', ...error })
       if (gap === null) turns.gather(backend, flagsOf('backend'), frame)
-      else agent.forward(frame)
+      else agent.pass(frame)
       turns.commit()
     }
     turns.afterGathered(finishBoth) // While the spool refuses, what was gathered has still to go out.
@@ -306,6 +361,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
         else peer.resume('spool')
       }
     },
+    judgeBy,
     end,
     cut() {
       agent.socket.destroy()
@@ -318,6 +374,9 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
         frontendScanner.atBoundary
       )
     },
+    get statements() {
+      return frontendScanner.statements
+    },
   })
   const opening: Channel = {
     ...backend,
@@ -327,7 +386,10 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
       opened = false
     },
   }
-  turns.gatherNote(number, recordType.sessionOpen, openPayload, { channel: opening, bytes: options.greeting })
+  turns.gatherNote(number, recordType.sessionOpen, openPayload, { channel: opening, bytes: options.greeting }, () => {
+    isOpening = false
+    sayPolicy()
+  })
   turns.commit()
   for (const peer of [agent, upstream]) {
     if (turns.isHeld) peer.pause('spool')

@@ -13,6 +13,7 @@ import { invariant } from '../base/invariant.ts'
 import type { Log } from '../base/log.ts'
 import { stenoVersion } from '../base/version.ts'
 import { createScramServer } from '../postgres/authentication/scram-server.ts'
+import { markedSessionsMax, sealHighWaterMark } from '../session/high-water-mark.ts'
 import { loadOrCreateRecorderKey } from '../session/recorder-key.ts'
 import { openStore } from '../session/stores/open-store.ts'
 import { probeStore } from '../session/stores/probe.ts'
@@ -28,13 +29,17 @@ import { storeState } from './metrics-store.ts'
 import type { RecordedSession } from './recorded-session.ts'
 import { createSealing } from './sealing/sealing.ts'
 import { checkSpoolOfStore } from './sealing/spool-of-store.ts'
-import type { Address, RecorderSettings } from './settings.ts'
+import type { Refusal } from './session-refused.ts'
+import type { Address, RecorderSettings, RecorderUpdate } from './settings.ts'
+import { createRecordTally, type RecordTally } from './record-tally.ts'
 import { listSpoolFiles } from './spool/spool-files.ts'
 import { lockSpool } from './spool/spool-lock.ts'
 import { createSharedSpoolPosition, spoolPosition } from './spool/spool-position.ts'
 import { createSpoolWriter } from './spool/spool-writer.ts'
 import { statementCounts } from './statements/counts.ts'
 import { createTurns } from './turn.ts'
+import { createWay } from './way.ts'
+import { createWithholding, storeWaitMillisecondsStandard } from './withheld/withholding.ts'
 
 export type Recorder = {
   /** Where each listener is reached, in the order of the settings: the first of its addresses. */
@@ -48,6 +53,18 @@ export type Recorder = {
   reasonsNotReady(): readonly string[]
   /** Metrics in Prometheus' text format, when the recorder counts them. What makes them is loaded when they are asked for first. */
   metricsText(): Promise<string>
+  /**
+   * Closes the agent's way for a reason, or takes that reason back (`null`); the way is open while there is none. While it is closed
+   * no session is opened, and those that ran when the first reason came have ended with that refusal.
+   */
+  setWay(reasonName: string, refusal: Refusal | null): void
+  /**
+   * Has connections that come from now on served by other settings. Those that are there go on as they are; each session notes in its
+   * recording that another policy judges its statements.
+   */
+  update(update: RecorderUpdate): void
+  /** What the spool holds, signed; null unless the settings ask for it. */
+  readonly highWater: HighWater | null
   /** Bytes in the spool that no receipt of the store covers. */
   readonly waitingBytes: number
   /** When the oldest of them were recorded, in milliseconds since the epoch; 0 when there are none. */
@@ -61,6 +78,14 @@ export type Recorder = {
    * both have the same result. `withinMilliseconds`: all that is left, of which most is the store's.
    */
   stop(options?: { readonly withinMilliseconds?: number }): Promise<Stopped>
+}
+
+/** What a high-water mark is made of. */
+export type HighWater = {
+  /** Rises with each write into the spool. */
+  readonly appends: number
+  /** The mark as it is now, with this number and the time in milliseconds since the epoch. */
+  seal(number: number, time: number): Buffer
 }
 
 /** `everythingStored` is false when the spool still holds recordings, for the next start to store; `waitingBytes` of them. */
@@ -116,19 +141,35 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
   const connecting = new Set<net.Socket>()
   let sessionNumber = 0
   let stopping: 'no' | 'draining' | 'now' = 'no'
+  const way = createWay({ sessions, log })
+
+  let live: RecorderUpdate = { ...settings, surroundings: settings.surroundings ?? { policy: null, attested: {} }, generation: '' }
+
+  const spoolLimits = {
+    ...settings.spoolLimits,
+    get unshippedBytesMax() {
+      return live.spoolLimits.unshippedBytesMax
+    },
+    get unshippedMillisecondsMax() {
+      return live.spoolLimits.unshippedMillisecondsMax
+    },
+  }
 
   const meter = createMeter({ log })
   const spool = createSpoolWriter({
     folder: settings.spoolFolder,
     epoch,
     position,
-    limits: settings.spoolLimits,
+    limits: spoolLimits,
     filePreamble: () => Buffer.concat([...sessions.values()].map((session) => session.openRecord)),
     write: seams.spoolWrite,
   })
+  const tally = settings.countsRecords === true ? createRecordTally({ position }) : null
   const turns = createTurns({
-    spool,
-    onRecordFailure: settings.onRecordFailure,
+    spool: tally?.over(spool) ?? spool,
+    get onRecordFailure() {
+      return live.onRecordFailure
+    },
     recordWaitMilliseconds: settings.recordWaitMilliseconds,
     isAlone: () => sessions.size <= 1,
     holdAll(held) {
@@ -143,6 +184,21 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
         )
     },
   })
+  const withholding =
+    settings.level === 'stored'
+      ? createWithholding({
+          waitMilliseconds: settings.storeWaitMilliseconds ?? storeWaitMillisecondsStandard,
+          get onFailure() {
+            return live.onRecordFailure
+          },
+          writtenBytes: () => position.writtenBytes,
+          store: () => sealing.store(),
+          onStateChange(state) {
+            if (state.kind === 'storing') log.info('the store takes recordings again')
+            else log.error({ waitedMilliseconds: state.waitedMilliseconds }, overdueText[live.onRecordFailure])
+          },
+        })
+      : null
   const sealing = createSealing({
     work: {
       storeUrl: settings.storeUrl,
@@ -154,7 +210,9 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
       liveView: settings.liveView ?? null,
       counts,
       traces: settings.traces ?? null,
+      isAwaited: withholding !== null,
     },
+    ...(withholding === null ? {} : { onStoredTo: withholding.storedTo, onUnstorable: withholding.neverStored }),
     position,
     openSessions: () => sessions.size,
     log,
@@ -163,21 +221,40 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
   if (left.length > 0) sealing.wake()
   const versions = { steno: stenoVersion, node: process.version }
   const common = {
-    ...{ log, meter, turns, versions, recorder: key.id },
+    ...{ log, meter, turns, withholding, versions, recorder: key.id },
     ...{ connectionsMax: settings.connectionsMax, startupMillisecondsMax: settings.startupMillisecondsMax },
-    surroundings: settings.surroundings ?? { policy: null, attested: {} },
     changedBy: settings.changedBy ?? { databases: '--databases', connections: '--connections-max' },
+    wayRefusal: () => way.refusal(),
     nextSessionNumber: () => ++sessionNumber,
     onSession(number: number, session: RecordedSession) {
       sessions.set(number, session)
+      tellPolicy(session) // It may have changed while the connection was in its start-up.
+      tally?.opened(number, session)
       sealing.wake()
     },
-    onSessionClosed: (number: number) => void sessions.delete(number),
+    onSessionClosed(number: number) {
+      sessions.delete(number)
+      tally?.ended(number)
+    },
+  }
+  function tellPolicy(session: RecordedSession): void {
+    const { generation, surroundings } = live
+    if (surroundings.policy !== null) session.judgeBy({ policy: surroundings.policy, generation })
+  }
+  function update(next: RecorderUpdate): void {
+    invariant(next.listeners.length === settings.listeners.length, 'an update has a recorder’s listeners, all of them')
+    live = next
+    for (const session of sessions.values()) tellPolicy(session)
   }
   // Each listener has cancel keys of its own: what one gave cancels nothing behind another.
-  const contexts = settings.listeners.map((listener): ConnectionContext => ({
+  const contexts = settings.listeners.map((listener, at): ConnectionContext => ({
     ...common,
-    listener,
+    get listener() {
+      return live.listeners[at]!
+    },
+    get surroundings() {
+      return live.surroundings
+    },
     cancels: createCancelRegistry(),
     token: listener.agentToken === null ? null : createScramServer({ secret: listener.agentToken }),
   }))
@@ -190,7 +267,8 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
     }
     const isFull = sessions.size + connecting.size >= settings.connectionsMax
     connecting.add(socket)
-    void serveConnection(socket, context, { isFull }).finally(() => connecting.delete(socket))
+    // As it is now: nothing of this connection changes amid its start-up.
+    void serveConnection(socket, { ...context }, { isFull }).finally(() => connecting.delete(socket))
   }
   const endMillisecondsMax = settings.endMillisecondsMax ?? endMillisecondsStandard
   const storing = counts === null ? null : storeState(counts.store)
@@ -203,7 +281,7 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
   }
 
   function whyNotReady(): string[] {
-    return reasonsNotReady(
+    const reasons = reasonsNotReady(
       {
         isStopping: stopping !== 'no',
         spoolRefusal: turns.failing ?? (turns.isHeld ? 'waiting' : null),
@@ -211,6 +289,19 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
       },
       { storeFailingMillisecondsMax },
     )
+    return [...reasons, ...way.reasons()]
+  }
+
+  function highWaterOf(tallied: RecordTally): HighWater {
+    return {
+      get appends() {
+        return tallied.appends
+      },
+      seal(number, time) {
+        const { waitingBytes, earlierBytes } = position
+        return sealHighWaterMark({ process: epoch, number, time, waitingBytes, earlierBytes, ...tallied.read(markedSessionsMax) }, key)
+      },
+    }
   }
 
   let metricsMade: Promise<Metrics> | null = null
@@ -218,6 +309,7 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
     invariant(counts !== null && storing !== null, 'metrics are served where they are counted')
     const { createMetrics } = await import('./metrics.ts')
     return createMetrics({
+      addMetrics: settings.addMetrics ?? (() => undefined),
       ...{ meter, position, openSessions: () => sessions.size },
       ...{ statements: statementCounts(counts.statements), store: storing },
       oldestTime: () => spool.oldestTime,
@@ -225,7 +317,7 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
         versions,
         openConnections: () => sessions.size + connecting.size,
         connectionsMax: settings.connectionsMax,
-        spoolLimits: settings.spoolLimits,
+        spoolLimits,
         isRecording: () => !turns.isHeld && turns.failing === null,
       },
     })
@@ -299,6 +391,9 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
     reasonsNotRecording,
     reasonsNotReady: whyNotReady,
     metricsText,
+    setWay: (reasonName, refusal) => way.set(reasonName, refusal),
+    update,
+    highWater: tally === null ? null : highWaterOf(tally),
     get waitingBytes() {
       return position.waitingBytes
     },
@@ -315,4 +410,8 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
 const spareConnections = 100
 /** Of what is left when it is short: sessions get little, for what they still say is worth less than what they have said. */
 const endShares = { drain: 1 / 8, close: 1 / 8 } as const
+const overdueText = {
+  block: 'results are withheld, and sessions end: the store does not take their recordings',
+  continue: 'results go on although the store does not take their recordings, as --on-record-failure continue says',
+} as const
 const endMillisecondsStandard = { close: 6_000, store: 20_000 }

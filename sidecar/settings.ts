@@ -7,8 +7,10 @@
 import type { Secret } from '../postgres/authentication/secret.ts'
 import type { ConnectionSettings } from '../postgres/connection-string.ts'
 import type { SessionIdentity } from '../session/identity.ts'
+import type { MetricsRegistry } from './metrics-registry.ts'
 import type { SpoolLimits } from './spool/spool-writer.ts'
 import type { TraceSettings } from './statements/traces-settings.ts'
+import type { Dial } from './upstream/dial.ts'
 
 export type Address = { readonly host: string; readonly port: number }
 
@@ -23,6 +25,10 @@ export type ListenerSettings = {
   /** What an agent must present as its password in custody; null lets anybody in who reaches the listener. */
   readonly agentToken: Secret | null
   readonly allowCleartextPassword: boolean
+  /** How the database is reached; directly unless told. */
+  readonly dial?: Dial
+  /** Asked before each session's connection to the database is opened; refuses it by throwing SessionRefused. */
+  readonly admit?: (options: { readonly signal: AbortSignal }) => Promise<void>
 }
 
 export type RecorderSettings = {
@@ -33,6 +39,10 @@ export type RecorderSettings = {
   readonly spoolFolder: string
   readonly spoolLimits: SpoolLimits
   readonly segment: SegmentLimits
+  /** Whether agents are given results as soon as the spool has them, or only when the store has; `results` unless told. */
+  readonly level?: 'results' | 'stored'
+  /** How long a result waits for the store at level `stored`; 30 s unless told. */
+  readonly storeWaitMilliseconds?: number
   readonly onRecordFailure: 'block' | 'continue'
   readonly recordWaitMilliseconds: number
   /** Of all listeners together. */
@@ -47,6 +57,10 @@ export type RecorderSettings = {
   readonly metricsListen: Address | null
   /** Counts for metrics that somebody else serves; where `metricsListen` names an address they are counted anyway. */
   readonly countsMetrics?: boolean
+  /** Counts what goes into the spool, for high-water marks. */
+  readonly countsRecords?: boolean
+  /** More metrics than the recorder's own; asked when they are made. */
+  readonly addMetrics?: (metrics: MetricsRegistry) => void
   /** What standard output is told of each statement; nothing when absent. */
   readonly liveView?: LiveViewSettings | null
   /** How long the store may refuse before `/readyz` says so; a minute unless told. */
@@ -57,6 +71,16 @@ export type RecorderSettings = {
   readonly surroundings?: Pick<SessionIdentity, 'policy' | 'attested'>
   /** Where an operator changes what agents are refused for; the options of `steno proxy` unless told. */
   readonly changedBy?: { readonly databases: string; readonly connections: string }
+}
+
+/** What of a recorder's settings may change while it runs. */
+export type RecorderUpdate = Pick<RecorderSettings, 'onRecordFailure'> & {
+  /** As many as there are, in their order; their addresses stay what they were. */
+  readonly listeners: readonly ListenerSettings[]
+  readonly spoolLimits: Pick<SpoolLimits, 'unshippedBytesMax' | 'unshippedMillisecondsMax'>
+  readonly surroundings: NonNullable<RecorderSettings['surroundings']>
+  /** Of the document that says so (session/policy-document.ts). */
+  readonly generation: string
 }
 
 /** A recorder with one listener at one address. */

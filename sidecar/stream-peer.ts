@@ -51,6 +51,10 @@ export class StreamPeer implements Peer {
     return this.socket.write(bytes)
   }
 
+  pass(bytes: Uint8Array): boolean {
+    return this.forward(bytes)
+  }
+
   mark(): number | null {
     return this.#closed || this.socket.writableLength === 0 ? null : this.#handedBytes
   }

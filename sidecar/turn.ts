@@ -208,7 +208,7 @@ export function createTurns(options: TurnOptions) {
         const bytes = original ?? viewOf(buffer, start, end)
         if (options.onRecordFailure === 'continue') {
           channel.passedUnrecorded(bytes.length, refusal)
-          if (!channel.to.forward(Buffer.from(bytes))) channel.from.pause('backlog')
+          if (!channel.to.pass(Buffer.from(bytes))) channel.from.pause('backlog')
         } else {
           channel.refuse(Buffer.from(bytes), refusal)
         }

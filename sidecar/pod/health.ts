@@ -6,6 +6,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Log } from '../../base/log.ts'
 import { systemCodeOf } from '../../base/errors.ts'
+import type { ClosedWay } from '../closed-way/closed-way.ts'
 import { startMetricsServer, type MetricsServer, type TextAnswer } from '../metrics-server.ts'
 import type { Recorder } from '../recorder.ts'
 import type { Address } from '../settings.ts'
@@ -29,8 +30,15 @@ export async function startHealthServer(
     listen,
     port,
     termination,
+    closedWay,
     log,
-  }: { readonly listen: Address | null; readonly port: number; readonly termination: Pick<Termination, 'begins'>; readonly log: Log },
+  }: {
+    readonly listen: Address | null
+    readonly port: number
+    readonly termination: Pick<Termination, 'begins'>
+    readonly closedWay: Pick<ClosedWay, 'reasonsNotStarted' | 'reasonsNotReady'>
+    readonly log: Log
+  },
 ): Promise<MetricsServer> {
   const shipping = createShipping(recorder, shippingLimits)
   const ship = ({ socket }: IncomingMessage): Promise<TextAnswer> => {
@@ -42,8 +50,8 @@ export async function startHealthServer(
     startMetricsServer({
       listen: address,
       metrics: { contentType: metricsContentType, text: () => recorder.metricsText() },
-      reasonsNotReady: () => recorder.reasonsNotReady(),
-      routes: { '/startz': () => answerOf(recorder.reasonsNotRecording()), '/ship': ship },
+      reasonsNotReady: () => [...recorder.reasonsNotReady(), ...closedWay.reasonsNotReady()],
+      routes: { '/startz': () => answerOf([...recorder.reasonsNotRecording(), ...closedWay.reasonsNotStarted()]), '/ship': ship },
     })
   if (listen !== null) return serve(listen)
   try {

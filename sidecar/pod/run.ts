@@ -9,12 +9,16 @@ import { flushCompileCache } from 'node:module'
 import { KnownError, messageOf } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import { sidecarHealthPort, SidecarConfigInvalid } from '../../crds/sidecar-config.ts'
+import type { ClosedWay } from '../closed-way/closed-way.ts'
 import type { MetricsServer } from '../metrics-server.ts'
 import { startRecorder, type Recorder } from '../recorder.ts'
 import type { Address } from '../settings.ts'
 import { takePodEnvironment, type PodEnvironment } from './environment.ts'
 import { startHealthServer } from './health.ts'
+import { startReports, type Reports } from './marks/reports.ts'
+import { openPodPolicy } from './policy/pod-policy.ts'
 import { podSettings, SourcesRefused } from './settings.ts'
+import { createPodWay } from './way.ts'
 import { createTermination, type Termination } from './termination.ts'
 import { openTerminationLog, type TerminationLog } from './termination-log.ts'
 
@@ -46,7 +50,7 @@ export async function runInPod({ environment, log, ...options }: SidecarOptions)
   const signals = listenToSignals(log)
   let started: Started
   try {
-    started = await start(takePodEnvironment(environment), { ...options, log })
+    started = await start(takePodEnvironment(environment), { ...options, environment, log })
   } catch (error) {
     tellFailure('did not start', error, { log, message })
     const isConfiguration = error instanceof SidecarConfigInvalid || error instanceof SourcesRefused
@@ -54,29 +58,52 @@ export async function runInPod({ environment, log, ...options }: SidecarOptions)
   }
   flushCompileCache()
   await signals.first
-  const { recorder, health, termination } = started
+  const { recorder, closedWay, policy, health, reports, termination } = started
+  closedWay.stop()
+  policy.stop()
   try {
     return await end(recorder, { log, message, left: termination.left(), second: signals.second })
   } catch (error) {
     tellFailure('failed while it ended', error, { log, message })
     return sidecarExitCode.failed
   } finally {
+    reports.stop()
     health.close()
   }
 }
 
-type Started = { readonly recorder: Recorder; readonly health: MetricsServer; readonly termination: Termination }
+type Started = {
+  readonly recorder: Recorder
+  readonly closedWay: ClosedWay
+  readonly policy: { stop(): void }
+  readonly health: MetricsServer
+  readonly reports: Reports
+  readonly termination: Termination
+}
 
 /** @throws KnownError for what does not fit, or cannot be listened on or written to */
 async function start(
   pod: PodEnvironment,
-  { log, healthListen, ...options }: Omit<SidecarOptions, 'environment' | 'terminationLog'>,
+  { log, healthListen, environment, ...options }: Omit<SidecarOptions, 'terminationLog'>,
 ): Promise<Started> {
   const settings = podSettings(pod, { ...options, log })
-  const recorder = await startRecorder(settings, log)
+  const way = createPodWay(pod.config, { listeners: settings.listeners, environment, log })
+  const { closedWay } = way
+  const podPolicy = await openPodPolicy({ pod, settings, environment, log })
+  const recorder = await startRecorder(
+    { ...podPolicy.startSettings(way), addMetrics: (metrics) => (closedWay.addMetrics(metrics), reports.addMetrics(metrics)) },
+    log,
+  )
+  const reports = startReports({ recorder, storeUrl: settings.storeUrl, way: () => closedWay.state(), log })
+  closedWay.onChange(() => reports.wayChanged())
+  closedWay.start((reason, refusal) => recorder.setWay(reason, refusal))
+  const policy = podPolicy.follow(recorder, way)
   const termination = createTermination({ graceMilliseconds: pod.config.terminationGraceSeconds * 1_000 })
-  const listening = { listen: healthListen, port: sidecarHealthPort, termination, log }
+  const listening = { listen: healthListen, port: sidecarHealthPort, termination, closedWay, log }
   const health = await startHealthServer(recorder, listening).catch(async (error: unknown) => {
+    reports.stop()
+    closedWay.stop()
+    policy.stop()
     await recorder.stop({ withinMilliseconds: notStartedMilliseconds })
     throw error
   })
@@ -92,7 +119,7 @@ async function start(
     },
     'recording',
   )
-  return { recorder, health, termination }
+  return { recorder, closedWay, policy, health, reports, termination }
 }
 
 function tellFailure(what: string, error: unknown, { log, message }: { readonly log: Log; readonly message: TerminationLog }): void {

@@ -74,6 +74,7 @@ export function podSettings(
       reserveBytes,
     },
     segment: defaultSegmentLimits,
+    level: recording.level,
     onRecordFailure: recording.onFailure,
     recordWaitMilliseconds,
     connectionsMax,
@@ -83,6 +84,7 @@ export function podSettings(
     endMillisecondsMax: { close: closeMillisecondsMax, store: config.terminationGraceSeconds * 1_000 },
     metricsListen: null,
     countsMetrics: true,
+    countsRecords: true,
     liveView: { format: 'json', sqlCharacters: liveSqlCharacters },
     surroundings: {
       policy: policy.names.length === 0 ? null : { name: policy.names.join(','), hash: policy.hash },

@@ -13,6 +13,7 @@ import {
   type LedgerHead,
   type SealedLedgerEntry,
 } from '../../session/ledger.ts'
+import { segmentKey } from '../../session/object-keys.ts'
 import { putOnce } from '../../session/put-once.ts'
 import type { RecorderKey } from '../../session/recorder-key.ts'
 import { BadDocument } from '../../session/shape.ts'
@@ -49,6 +50,8 @@ export async function openLedgerWriter(options: {
   if (isCut) options.onTailMissing(kept, found)
   const ledger = createLedger({ key, head: isCut ? kept : found })
   let unstored: SealedLedgerEntry | null = null
+  /** What the unstored entry goes on from. */
+  let before: LedgerHead | null = null
   let lastTime = options.lastTime ?? Date.now()
 
   async function findHead(known: LedgerHead | null): Promise<LedgerHead | null> {
@@ -74,11 +77,31 @@ export async function openLedgerWriter(options: {
     lastTime = Date.now()
   }
 
+  /**
+   * A store that was emptied between a session's segments and the entry that names them: control takes no entry that names a session of
+   * which nothing is there, and would refuse this one for ever. What is left of it is entered under the same number.
+   */
+  async function leaveOutLost(refused: SealedLedgerEntry, events: readonly LedgerEvent[]): Promise<void> {
+    const named = [...new Set(events.flatMap((event) => ('session' in event ? [event.session] : [])))]
+    const lost = new Set<string>()
+    for (const session of named) if ((await store.head(segmentKey(session, 1))) === null) lost.add(session)
+    if (lost.size === 0 || (await store.head(refused.objectKey)) !== null) return
+    const left = events.filter((event) => !('session' in event && lost.has(event.session)))
+    ledger.withdraw(before)
+    unstored = ledger.entry(left.length > 0 ? left : [{ kind: 'heartbeat', openSessions: 0 }], Date.now())
+  }
+
   return {
     /** Resolves once the events are in the store's ledger. Call it again with the same events when it threw. */
     async enter(events: readonly LedgerEvent[]): Promise<void> {
+      before = unstored === null ? ledger.head() : before
       unstored ??= ledger.entry(events, Date.now())
-      await keep(unstored)
+      try {
+        await keep(unstored)
+      } catch (error) {
+        if (error instanceof KnownError && error.code === 'CONTROL_REFUSED') await leaveOutLost(unstored, events)
+        throw error
+      }
     },
     /** When the last entry was made, in milliseconds since the epoch. */
     get lastTime(): number {

@@ -20,6 +20,8 @@ export type SealingWork = {
   /** Null when statements are not traced. */
   readonly traces?: TraceSettings | null
   readonly start: SealingStart
+  /** Agents wait for the store: the thread has the priority of the connections. */
+  readonly isAwaited?: boolean
   /** See `hasten`; 0 for not. */
   readonly hastenedUntil?: number
 }
@@ -44,6 +46,13 @@ export type FromSealer =
   | { readonly kind: 'recovered' }
   /** What was in the spool when somebody asked to ship it is stored and in the ledger. */
   | { readonly kind: 'shipped' }
+  /**
+   * The answer to `store`: everything in the spool before this position is stored and in the ledger, but for what `unstorable` named
+   * before.
+   */
+  | { readonly kind: 'stored-to'; readonly position: number }
+  /** Records of this session in the running process's spool will never be stored; null where nobody knows whose are lost. */
+  | { readonly kind: 'unstorable'; readonly session: number | null }
   /** What became of spans since the last of these. */
   | { readonly kind: 'traced'; readonly outcome: TraceOutcome }
   /** There is nothing to do, and the thread ends. `lastEntryTime`: when its last ledger entry was made, in milliseconds since the epoch. */
@@ -54,5 +63,7 @@ export type ToSealer =
   | { readonly kind: 'stop' }
   /** Seal what is there now, whatever its age and size. */
   | { readonly kind: 'ship' }
+  /** Agents wait for what is in the spool now: seal and store it at once. Answered by `stored-to`. */
+  | { readonly kind: 'store' }
   /** Until then, in milliseconds since the epoch, little may wait: the end is near. */
   | { readonly kind: 'hasten'; readonly until: number }

@@ -261,6 +261,46 @@ test('a session whose next object is there already and differs is set aside from
   assert.ok((await readSessionManifest(world.kept, testSessionId(epoch, 2))) !== null)
 })
 
+test('for those who wait one round stores everything of all sessions, whatever its age, under one ledger entry', async (t) => {
+  const world = createSealingWorld(t)
+  const spool = world.spool(epoch)
+  const sessions = 40
+  for (let session = 1; session <= sessions; session++) spool.open(session)
+  const { sealer, reader } = await world.sealerOf(epoch, { recovered: false, bytesMax: 10_000_000 })
+  await sealer.round(spool.position.writtenBytes)
+  assert.equal(sealer.settledPosition, spool.position.writtenBytes)
+  assert.equal(sealer.segments, sessions)
+  const before = spool.position.writtenBytes
+  spool.statement(1, 'select 1')
+  spool.statement(2, 'select 2')
+  await sealer.round(spool.ends.at(-3)!)
+  assert.equal(sealer.settledPosition, spool.ends.at(-3), 'no further than it was told')
+  assert.ok(spool.ends.at(-3)! > before)
+  await sealer.round(spool.position.writtenBytes)
+  assert.equal(sealer.settledPosition, spool.position.writtenBytes)
+  const entries = [...world.kept.objects.keys()].filter((name) => name.startsWith('ledger/'))
+  assert.equal(entries.length, 3)
+  reader.close()
+})
+
+test('a session that is set aside is named as one that will never be stored, also by the sealer that takes over', async (t) => {
+  const world = createSealingWorld(t)
+  const spool = world.spool(epoch)
+  spool.open(1)
+  const { sealer, reader } = await world.sealerOf(epoch, { recovered: false, bytesMax: 1 })
+  await sealer.round(spool.position.writtenBytes)
+  world.kept.objects.set(segmentKey(testSessionId(epoch, 1), 2), Buffer.from('of somebody else'))
+  spool.statement(1, 'select 1')
+  assert.deepEqual(world.unstorable, [])
+  await sealer.round(spool.position.writtenBytes)
+  assert.deepEqual(world.unstorable, [1])
+  reader.close()
+  const next = await world.sealerOf(epoch, { recovered: true, bytesMax: 1 })
+  await next.sealer.round(spool.position.writtenBytes)
+  assert.deepEqual(world.unstorable, [1, 1])
+  next.reader.close()
+})
+
 // Goal: an end that comes before all is stored leaves as much proven as can be. Method: killed in the middle of what is stored last.
 test('at the end sessions that nobody knows of go first, small ones before large ones, and each few are in the ledger before the next', async (t) => {
   const world = createSealingWorld(t)

@@ -30,6 +30,8 @@ export type SealerEvents = {
   readonly onDamage: (damage: SpoolDamage) => void
   /** A session cannot be gone on with in the store; its records are in the file `path` from now on. */
   readonly onSetAside: (what: { readonly session: string; readonly error: KnownError; readonly path: string }) => void
+  /** The session of this number is set aside, by this sealer or one before it. Told before `settledPosition` passes its records. */
+  readonly onUnstorable?: (number: number) => void
 }
 
 export type Sealer = ReturnType<typeof createSealer>
@@ -81,6 +83,7 @@ export function createSealer(options: {
     if (options.resuming) {
       if (setAside.isKnown(identity.session)) {
         setAside.begin(number, identity.session)
+        events.onUnstorable?.(number)
         return null
       }
       try {
@@ -101,6 +104,7 @@ export function createSealer(options: {
   function beginSetAside(number: number, session: string, error: unknown): void {
     if (!(error instanceof KnownError)) throw error
     events.onSetAside({ session, error, path: setAside.begin(number, session) })
+    events.onUnstorable?.(number)
   }
 
   /** What the ledger must say, or null when the session was set aside. */
@@ -253,6 +257,21 @@ export function createSealer(options: {
       await settle({ soon: more })
       return more
     },
+    /**
+     * For those who wait for the store: reads everything up to the spool position `limit`, seals it whatever its age, and enters it into
+     * the ledger at once.
+     */
+    async round(limit: number): Promise<void> {
+      while (await take(limit)) {
+        const over = overflow([])
+        if (over.length > 0) await seal(over, { settled: false })
+      }
+      await seal(
+        [...sessions.values()].filter((each) => each.pendingStart !== null),
+        { settled: false },
+      )
+      await settle({ soon: false })
+    },
     /** Seals everything that was read, whatever its age, and enters it into the ledger as it goes. */
     async flush(): Promise<void> {
       await seal(
@@ -267,6 +286,12 @@ export function createSealer(options: {
     },
     get openSessions(): number {
       return sessions.size + setAside.openSessions
+    },
+    /** Segments of the sessions that are open. */
+    get segments(): number {
+      let count = 0
+      for (const each of sessions.values()) count += each.segments
+      return count
     },
     /** Everything before this spool position is stored and in the ledger. */
     get settledPosition(): number {

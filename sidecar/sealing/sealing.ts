@@ -24,12 +24,18 @@ export function createSealing({
   openSessions,
   log,
   meter,
+  onStoredTo = () => undefined,
+  onUnstorable = () => undefined,
 }: {
   readonly work: Omit<SealingWork, 'start'>
   readonly position: SpoolPosition
   readonly openSessions: () => number
   readonly log: Log
   readonly meter: Meter
+  /** Answers `store`, with a spool position. */
+  readonly onStoredTo?: (position: number) => void
+  /** Told before `onStoredTo` names a position behind records of this session that the store does not have; null: whose they are is not known. */
+  readonly onUnstorable?: (session: number | null) => void
 }) {
   const traced = createTraceReport({ log })
   let worker: Worker | null = null
@@ -41,6 +47,7 @@ export function createSealing({
   let ended: () => void = () => undefined
   /** Those who wait for `shipped`. */
   const onShipped: (() => void)[] = []
+  let isStoreAsked = false
   const heartbeat = setInterval(() => {
     if (next.kind === 'woken') wake()
   }, heartbeatWakeMilliseconds).unref()
@@ -73,6 +80,13 @@ export function createSealing({
         case 'shipped':
           for (const tell of onShipped.splice(0)) tell()
           break
+        case 'stored-to':
+          isStoreAsked = false
+          onStoredTo(message.position)
+          break
+        case 'unstorable':
+          onUnstorable(message.session)
+          break
         case 'traced':
           traced.add(message.outcome)
           break
@@ -97,7 +111,8 @@ export function createSealing({
       else if (stopping || openSessions() > 0 || position.writtenBytes > position.releasedBytes) wake()
     })
     if (stopping) started.postMessage({ kind: 'stop' } satisfies ToSealer)
-    else if (onShipped.length > 0) started.postMessage({ kind: 'ship' } satisfies ToSealer) // The one before failed on the way.
+    if (isStoreAsked) started.postMessage({ kind: 'store' } satisfies ToSealer)
+    if (!stopping && onShipped.length > 0) started.postMessage({ kind: 'ship' } satisfies ToSealer) // The one before failed on the way.
   }
 
   function wake(): void {
@@ -118,6 +133,13 @@ export function createSealing({
       const inTime = await Promise.race([shipped, sleep(waitMilliseconds, false, { signal: timer.signal })])
       timer.abort()
       return inTime
+    },
+    /** Has what is in the spool now stored at once, because agents wait for it; `onStoredTo` answers. Asked again before that, it is one question. */
+    store(): void {
+      if (isStoreAsked || stopped) return
+      isStoreAsked = true
+      if (worker === null) wake()
+      else worker.postMessage({ kind: 'store' } satisfies ToSealer)
     },
     /** For so long records are sealed when they are a second old, busy or not. */
     hasten({ forMilliseconds }: { readonly forMilliseconds: number }): void {

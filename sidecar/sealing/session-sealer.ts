@@ -7,7 +7,7 @@ import { BadFrame } from '../../postgres/frame-header.ts'
 import type { StatementSummary } from '../../postgres/statement.ts'
 import { statementJson } from '../../postgres/statement-json.ts'
 import { createStatementTracker } from '../../postgres/statement-tracker.ts'
-import type { Gap, SessionClose, SessionIdentity } from '../../session/identity.ts'
+import type { Gap, PolicyChange, SessionClose, SessionIdentity } from '../../session/identity.ts'
 import type { LedgerEvent } from '../../session/ledger.ts'
 import { readManifest, sealManifest, type ManifestSegment } from '../../session/manifest.ts'
 import { manifestKey, segmentKey, statementIndexKey } from '../../session/object-keys.ts'
@@ -20,6 +20,7 @@ import { sha256Of } from '../../session/digest.ts'
 import type { Store } from '../../session/stores/store.ts'
 import type { SessionTurn } from '../statements/observer.ts'
 import { ChunkedBytes } from './chunked-bytes.ts'
+import { createPolicyHistory } from './policy-history.ts'
 import { readStoredPart } from './stored-part.ts'
 
 /** What the statement tracker needs of a record; a decoded one and a cursor both have it. */
@@ -65,12 +66,13 @@ export function createSessionSealer(options: {
   let firstStart = 0
   let end = 0
 
+  const policies = createPolicyHistory(identity.policy?.hash ?? null)
   const recordsTo = (): number => segments.at(-1)?.records.to ?? 0
 
   const tracker = createStatementTracker({
     serverParameters: identity.serverParameters,
     onStatement(statement) {
-      indexLines.addText(indexLineOf(session, indexedSegment, statementJson(statement)))
+      indexLines.addText(indexLineOf(session, indexedSegment, statementJson(statement), policies.at(statement.place.first)))
       indexedStatements++
       if (!isTakingOver) options.onStatement(identity, statement)
     },
@@ -105,6 +107,9 @@ export function createSessionSealer(options: {
       case recordType.gap:
         tracker.gap(record.time, ordinal)
         gaps.push(JSON.parse(record.payload.toString('utf8')) as Gap)
+        break
+      case recordType.policyChange:
+        policies.changed(ordinal, (JSON.parse(record.payload.toString('utf8')) as PolicyChange).policy.hash)
         break
       case recordType.sessionClose:
         tracker.close(record.time, ordinal)
@@ -233,6 +238,10 @@ export function createSessionSealer(options: {
     /** Whether a segment of it is stored. */
     get isKnownToStore(): boolean {
       return segments.length > 0
+    },
+    /** How many are stored; each is kept in mind for the manifest. */
+    get segments(): number {
+      return segments.length
     },
     get isClosed(): boolean {
       return close !== null

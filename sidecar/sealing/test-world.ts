@@ -41,6 +41,7 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
   const headsMissing: number[] = []
   const headsDamaged: number[] = []
   const setAside: { readonly session: string; readonly code: string; readonly path: string }[] = []
+  const unstorable: number[] = []
   const told: string[] = []
   let puts = 0
   let cue: { readonly at: number; readonly fault: Fault } | null = null
@@ -93,6 +94,7 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
         onStored: () => undefined,
         onDamage: (damage) => damages.push(damage),
         onSetAside: ({ session, error, path }) => setAside.push({ session, code: error.code, path }),
+        onUnstorable: (number) => unstorable.push(number),
       },
       observer: allObservers([
         { statement: (identity, { number }) => told.push(`${identity.session} ${number}`), end: async () => undefined },
@@ -105,7 +107,7 @@ export function createSealingWorld(t: { after(ended: () => void): void }, limits
   return {
     /** Each statement that an observer was told of, as session and number. */
     told,
-    ...{ folder, key, kept, store, damages, headsMissing, headsDamaged, setAside, persist, openLedger, sealerOf },
+    ...{ folder, key, kept, store, damages, headsMissing, headsDamaged, setAside, unstorable, persist, openLedger, sealerOf },
     /** The n-th put from now on meets the fault. */
     failAt(at: number, fault: Fault): void {
       puts = 0

@@ -1,18 +1,20 @@
 // Goal: the thread itself says that it lives, ends what has no end, and says what it cannot mend. Method: the real thread over a spool
 // and a store in a folder of the test's own.
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import { segmentKey } from '../../session/object-keys.ts'
 import { readSessionManifest } from '../../session/read-session.ts'
 import { encodeRecord, recordType } from '../../session/records.ts'
 import { openStore } from '../../session/stores/open-store.ts'
 import { payloadOf, testIdentity, testSessionId } from '../../session/test-recording.ts'
 import { defaultSegmentLimits } from '../settings.ts'
+import { listSpoolFiles } from '../spool/spool-files.ts'
 import { createSharedSpoolPosition, spoolPosition } from '../spool/spool-position.ts'
 import { createSpoolWriter, defaultSpoolLimits } from '../spool/spool-writer.ts'
 import type { FromSealer, SealingStart, SealingWork, ToSealer } from './messages.ts'
@@ -31,6 +33,13 @@ function createWorld(t: TestContext) {
   const position = createSharedSpoolPosition()
   return {
     storeUrl,
+    written: spoolPosition(position),
+    /** What is no record, behind what is spooled. */
+    damage(): void {
+      const bytes = Buffer.alloc(100, 'no record')
+      appendFileSync(listSpoolFiles(folder)[0]!.path, bytes)
+      spoolPosition(position).writtenBytes += bytes.length
+    },
     /** A session that never ends. */
     openSession(): void {
       const writer = createSpoolWriter({
@@ -60,6 +69,8 @@ function createWorld(t: TestContext) {
         async until(fits: (message: FromSealer) => boolean): Promise<void> {
           while (!said.some(fits)) await sleep(10, undefined, { signal: t.signal })
         },
+        /** What an agent's side does when results begin to wait. */
+        store: () => worker.postMessage({ kind: 'store' } satisfies ToSealer),
         async stop(): Promise<void> {
           worker.postMessage({ kind: 'stop' } satisfies ToSealer)
           await this.until(({ kind }) => kind === 'stopped')
@@ -112,4 +123,30 @@ test('a ledger that cannot be gone on with is an error in the log, tried again u
   await thread.until(({ kind }) => kind === 'recovered')
   await thread.stop()
   assert.equal(world.entries().length, 4)
+})
+
+test('asked by those who wait, everything is stored at once and the answer says up to where', { timeout: 60_000 }, async (t) => {
+  const world = createWorld(t)
+  const thread = world.start({ kind: 'woken', position: 0, lastEntryTime: Date.now() })
+  world.openSession()
+  thread.store()
+  await thread.until(({ kind }) => kind === 'stored-to')
+  assert.deepEqual(
+    thread.said.find(({ kind }) => kind === 'stored-to'),
+    { kind: 'stored-to', position: world.written.writtenBytes },
+  )
+  assert.ok((await (await openStore(world.storeUrl)).head(segmentKey(testSessionId(epoch, 1), 1))) !== null)
+  await thread.stop()
+})
+
+test('where records are lost those who wait are told so before a position behind them is named', { timeout: 60_000 }, async (t) => {
+  const world = createWorld(t)
+  world.openSession()
+  world.damage()
+  const thread = world.start({ kind: 'woken', position: 0, lastEntryTime: Date.now() })
+  thread.store()
+  await thread.until((message) => message.kind === 'stored-to' && message.position === world.written.writtenBytes)
+  const kinds = thread.said.map(({ kind }) => kind)
+  assert.ok(kinds.includes('unstorable') && kinds.indexOf('unstorable') < kinds.indexOf('stored-to'), kinds.join(' '))
+  await thread.stop()
 })

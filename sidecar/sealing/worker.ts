@@ -14,6 +14,7 @@ import { invariant } from '../../base/invariant.ts'
 import type { LedgerEvent } from '../../session/ledger.ts'
 import { loadOrCreateRecorderKey, publishRecorder } from '../../session/recorder-key.ts'
 import { openStore } from '../../session/stores/open-store.ts'
+import { RecorderForgotten } from '../../session/stores/store.ts'
 import { listSpoolFiles } from '../spool/spool-files.ts'
 import { watchStore } from '../metrics-store.ts'
 import { spoolPosition } from '../spool/spool-position.ts'
@@ -25,7 +26,7 @@ import { createGarbageCollection } from './garbage.ts'
 import { createDeferral } from './deferral.ts'
 import { openLedgerWriter } from './ledger-writer.ts'
 import type { FromSealer, SealingWork, ToSealer } from './messages.ts'
-import { createPersist, createRest, isPassing } from './persist.ts'
+import { createPersist, createRest, isPassing, type Persist } from './persist.ts'
 import { createSealer, type SealerEvents } from './sealer.ts'
 import { createSpoolReader } from './spool-reader.ts'
 
@@ -39,6 +40,11 @@ const hurriedMillisecondsMax = 500
 /** While the end is near a session may have a segment a second. */
 const hastenedAgeMilliseconds = 1_000
 const recoveredStepsTold = 32
+/**
+ * Rounds for those who wait come the slower the more segments open sessions have, all of which are kept in mind for their manifests: 1 ms
+ * for each thousand. A session that is busy without end has 13,000 after a day and 35,000 after a week.
+ */
+const millisecondsPerSegment = 1 / 1_000
 
 invariant(parentPort !== null, 'the sealing worker runs in a worker thread')
 const port = parentPort
@@ -52,8 +58,14 @@ const garbage = createGarbageCollection()
 
 let stop = false
 let shipAsked = false
+/** Agents wait for the store, from when they ask until they are answered. */
+let storeAsked = false
+let isStoring = false
 let hastenedUntil = work.hastenedUntil ?? 0
-const rests = createRest({ longest: () => (stop || Date.now() < hastenedUntil ? hurriedMillisecondsMax : Infinity) })
+const isHurried = (): boolean => stop || storeAsked || isStoring || Date.now() < hastenedUntil
+const rests = createRest({ longest: () => (isHurried() ? hurriedMillisecondsMax : Infinity) })
+/** Between two looks at the spool. */
+const pauses = createRest({ longest: () => pollMilliseconds })
 port.on('message', (message: ToSealer) => {
   switch (message.kind) {
     case 'stop':
@@ -61,6 +73,10 @@ port.on('message', (message: ToSealer) => {
       break
     case 'ship':
       shipAsked = true
+      break
+    case 'store':
+      storeAsked = true
+      pauses.wake()
       break
     case 'hasten':
       hastenedUntil = message.until
@@ -107,9 +123,10 @@ const trying = createPersist({
     })
   },
 })
-const persist = watch?.persist(trying) ?? trying
+const repeating = watch?.persist(trying) ?? trying
+const persist: Persist = (attempt, repeats) => repeating(() => attempt().catch((error: unknown) => publishedAgain(error, attempt)), repeats)
 
-lowerPriority()
+if (work.isAwaited !== true) lowerPriority()
 const key = await loadOrCreateRecorderKey(work.spoolFolder)
 const opened = await openStore(work.storeUrl)
 const store = watch?.store(opened) ?? opened
@@ -161,12 +178,27 @@ if (work.start.kind === 'first') {
   await recover()
   live?.recovering(false)
   say({ kind: 'recovered' })
-}
+} else await persist(publishIfForgotten, 'known')
+let askedAt = Date.now()
 const ending = await follow()
 await observer.end()
 say(ending === 'idle' ? { kind: 'idle', lastEntryTime: ledger.lastTime } : { kind: ending })
 // At once: a request that an observer gave up must not keep the thread, for which the next session waits.
 process.exit()
+
+async function publishedAgain<T>(error: unknown, attempt: () => Promise<T>): Promise<T> {
+  if (!(error instanceof RecorderForgotten)) throw error
+  await publishIfForgotten()
+  return attempt()
+}
+
+/** A store that was emptied, or replaced, is told once more whose recordings these are. What it had lost stays lost; the ledger goes on and shows it. */
+async function publishIfForgotten(): Promise<void> {
+  if ((await publishRecorder(store, key)) === 'exists') return
+  log('error', 'the store did not know this recorder any more, and its key is published again: recordings that the store had may be lost', {
+    remedy: 'Find out who emptied or replaced the store; `steno verify --all` names what is missing.',
+  })
+}
 
 async function enter(event: LedgerEvent): Promise<void> {
   await persist(() => ledger.enter([event]), 'known')
@@ -204,19 +236,31 @@ function tellEarlier(): void {
 async function follow(): Promise<'stopped' | 'idle'> {
   const start = work.start.kind === 'woken' ? work.start.position : null
   const reader = createSpoolReader({ folder: work.spoolFolder, epoch: work.epoch, start })
-  const sealer = createSealer({ ...common, reader, epoch: work.epoch, resuming: work.start.kind === 'failed', recovered: false })
+  const sealer = createSealer({
+    ...{ ...common, reader, epoch: work.epoch, resuming: work.start.kind === 'failed', recovered: false },
+    events: {
+      ...events,
+      onDamage(damage) {
+        events.onDamage(damage)
+        say({ kind: 'unstorable', session: null })
+      },
+      onUnstorable: (session) => say({ kind: 'unstorable', session }),
+    },
+  })
   let busyAt = Date.now()
   let readAt = busyAt
   const deferral = createDeferral()
+  let roundAt = -Infinity
   for (;;) {
     const isLast = stop
     const isHastened = Date.now() < hastenedUntil
     const age = isHastened ? { ageMilliseconds: Math.min(hastenedAgeMilliseconds, work.limits.ageMilliseconds) } : {}
-    if (!isLast && !shipAsked && !isHastened && deferral.holds(position.writtenBytes, reader.position)) {
+    if (!isLast && !shipAsked && !storeAsked && !isHastened && deferral.holds(position.writtenBytes, reader.position)) {
       release()
-      await sleep(pollMilliseconds)
+      await pauses.rest(pollMilliseconds)
       continue
     }
+    if (storeAsked) await storeRound()
     const isShipping = shipAsked
     shipAsked = false
     for (let at = reader.position; await sealer.step(position.writtenBytes, age); at = reader.position) {
@@ -236,8 +280,12 @@ async function follow(): Promise<'stopped' | 'idle'> {
       reader.close()
       return 'idle'
     }
+    if (Date.now() - askedAt >= heartbeatMilliseconds) {
+      await persist(publishIfForgotten, 'known')
+      askedAt = Date.now()
+    }
     if (Date.now() - ledger.lastTime >= heartbeatMilliseconds) await enter({ kind: 'heartbeat', openSessions: sealer.openSessions })
-    if (!stop && !shipAsked) await sleep(pollMilliseconds)
+    if (!stop && !shipAsked && !storeAsked) await pauses.rest(pollMilliseconds)
   }
   sealer.closeAll() // What has no end by now gets none from its connection: its close record found no room.
   await sealer.flush()
@@ -246,6 +294,23 @@ async function follow(): Promise<'stopped' | 'idle'> {
   reader.releaseAll()
   await enter({ kind: 'recorder-stopped' })
   return 'stopped'
+
+  async function storeRound(): Promise<void> {
+    const restMilliseconds = roundAt + sealer.segments * millisecondsPerSegment - performance.now()
+    if (restMilliseconds >= 1) await sleep(restMilliseconds)
+    storeAsked = false
+    isStoring = true
+    roundAt = performance.now()
+    const at = reader.position
+    await sealer.round(position.writtenBytes)
+    isStoring = false
+    release()
+    say({ kind: 'stored-to', position: position.releasedBytes })
+    garbage.sealed(reader.position - at)
+    await live?.room()
+    await traces?.room()
+    busyAt = readAt = Date.now()
+  }
 
   function release(): void {
     const settled = sealer.settledPosition

@@ -6,8 +6,8 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { messageOf } from '../../base/errors.ts'
 import type { UpstreamHost } from '../../postgres/connection-string.ts'
+import type { Place } from './dial.ts'
 import { AttemptFailed } from './errors.ts'
-import type { Place } from './wire.ts'
 
 export const isSocketFolder = (host: UpstreamHost): boolean => host.address === null && /^[/@]/.test(host.name)
 

@@ -11,8 +11,9 @@ import { messageOf } from '../../base/errors.ts'
 import { invariant } from '../../base/invariant.ts'
 import type { ConnectionSettings, UpstreamHost } from '../../postgres/connection-string.ts'
 import { BadStartup, encodeCancelRequest, encodeMessage, encodeStartup } from '../../postgres/startup-messages.ts'
-import { isSocketFolder, placesOf, shuffle } from './addresses.ts'
+import { isSocketFolder, shuffle } from './addresses.ts'
 import { createSignIn } from './authenticate.ts'
+import { directDial, type Dial, type PinnedHost, type Place } from './dial.ts'
 import { AttemptFailed, ConnectAborted, UpstreamRefused, UpstreamUnreachable } from './errors.ts'
 import type { Attempt } from './errors.ts'
 import { passwordFor } from './password-file.ts'
@@ -22,7 +23,7 @@ import type { Greeting, StartUp } from './start-up.ts'
 import { startupParameters } from './startup-parameters.ts'
 import { encryptionsOf, openWire } from './transport.ts'
 import type { Encryption } from './transport.ts'
-import type { Place, Wire } from './wire.ts'
+import type { Wire } from './wire.ts'
 
 export type UpstreamConnection = {
   /** Open and paused; its only listener is one for errors, which lets them pass in silence: `close` follows each. */
@@ -34,18 +35,24 @@ export type UpstreamConnection = {
   /** As `TLSv1.3 TLS_AES_256_GCM_SHA384`, or null for plain. */
   readonly tls: string | null
   /** The server that was reached, its address pinned: where a cancel request has to go. */
-  readonly target: UpstreamHost
+  readonly target: PinnedHost
 }
 
 export type UpstreamSession = UpstreamConnection & Greeting
 
-export type ConnectOptions = { readonly signal?: AbortSignal }
+/** `dial`: how hosts are reached; directly unless told. */
+export type ConnectOptions = { readonly signal?: AbortSignal; readonly dial?: Dial }
 
 /** SQLSTATE of a server that starts, stops or recovers: another host may be better. */
 const cannotConnectNow = '57P03'
 /** Not let in by pg_hba.conf, and a wrong password: what the other encryption may turn out differently. */
 const notAuthorised = '28000'
 const authenticationFailures = new Set([notAuthorised, '28P01'])
+
+/** The part of a listener's settings that says how its database is reached, as an option. */
+export function dialOf({ dial }: { readonly dial?: Dial }): Pick<ConnectOptions, 'dial'> {
+  return dial === undefined ? {} : { dial }
+}
 
 /**
  * Opens the transport to one host only: TCP or Unix socket, and TLS as sslmode says. For pass-through, which relays the agent's own exchange.
@@ -54,17 +61,17 @@ const authenticationFailures = new Set([notAuthorised, '28P01'])
  */
 export async function openTransport(
   settings: ConnectionSettings,
-  host: UpstreamHost,
+  host: PinnedHost,
   options: ConnectOptions = {},
 ): Promise<UpstreamConnection> {
   const attempts: Attempt[] = []
-  const found = await eachPlace(settings, host, options, attempts, async (place, signal) => {
+  const found = await eachPlace(settings, host, options, attempts, async (place, dialing) => {
     let failure: unknown = null
     for (const encryption of encryptionsOf(settings, host)) {
       try {
-        const wire = await openWire(settings, host, place, encryption, { signal })
+        const wire = await openWire(settings, host, place, encryption, dialing)
         wire.release()
-        return connectionOf(wire, host, place, Buffer.alloc(0))
+        return connectionOf(wire, host, Buffer.alloc(0))
       } catch (error) {
         failure = error
         if (!isTlsFailure(error)) break
@@ -95,7 +102,7 @@ export async function connectUpstream(
   let refusal: UpstreamRefused | null = null
   for (const attributes of wanted === 'prefer-standby' ? (['standby', 'any'] as const) : [wanted]) {
     for (const host of settings.loadBalanceHosts ? shuffle(settings.hosts) : settings.hosts) {
-      const session = await eachPlace(settings, host, options, attempts, async (place, signal) => {
+      const session = await eachPlace(settings, host, options, attempts, async (place, dialing) => {
         const signInTo = (wire: Wire): Promise<StartUp> =>
           startUp(wire, {
             protocol: settings.protocolMinor,
@@ -111,7 +118,7 @@ export async function connectUpstream(
             }),
           })
         const one = (encryption: Encryption): Promise<UpstreamSession> =>
-          openSession(settings, host, place, encryption, attributes, signInTo, { signal })
+          openSession(settings, host, place, encryption, attributes, signInTo, dialing)
         try {
           return await tryEncryptions(encryptionsOf(settings, host), one)
         } catch (error) {
@@ -133,7 +140,7 @@ export async function connectUpstream(
  */
 export async function sendCancel(
   settings: ConnectionSettings,
-  target: UpstreamHost,
+  target: PinnedHost,
   processId: number,
   cancelKey: Buffer,
   options: ConnectOptions = {},
@@ -160,12 +167,21 @@ export async function sendCancel(
 /** Runs `use` for each place of a host until one does; failures that another place may not have are noted, and null means that none did. */
 async function eachPlace<Result>(
   settings: ConnectionSettings,
-  host: UpstreamHost,
-  { signal }: ConnectOptions,
+  host: PinnedHost,
+  { signal, dial = directDial }: ConnectOptions,
   attempts: Attempt[],
-  use: (place: Place, signal: AbortSignal) => Promise<Result>,
+  use: (place: Place, options: { readonly signal: AbortSignal; readonly dial: Dial }) => Promise<Result>,
 ): Promise<Result | null> {
   const timeout = settings.connectTimeoutMilliseconds
+  const reached: string[] = []
+  const noting: Dial = {
+    ...dial,
+    async connect(...place) {
+      const dialed = await dial.connect(...place)
+      if (dialed.address !== null) reached.push(dialed.address)
+      return dialed
+    },
+  }
   const within = async <Value>(work: (deadline: AbortSignal) => Promise<Value>): Promise<Value | null> => {
     if (signal?.aborted) throw new ConnectAborted()
     const controller = new AbortController()
@@ -178,19 +194,23 @@ async function eachPlace<Result>(
     } catch (error) {
       if (signal?.aborted) throw new ConnectAborted()
       if (!(error instanceof AttemptFailed)) throw error
-      attempts.push({ host: host.name === '' ? (host.address ?? '') : host.name, port: host.port, reason: messageOf(error) })
+      const named = host.name === '' ? (host.address ?? '') : host.name
+      attempts.push({ host: named, port: host.port, reason: messageOf(error), remedy: error.remedyOfReason })
       return null
     } finally {
       clearTimeout(timer)
       signal?.removeEventListener('abort', giveUp)
     }
   }
-  const places = await within((deadline) => placesOf(host, { signal: deadline, shuffled: settings.loadBalanceHosts }))
-  for (const place of places ?? []) {
-    const result = await within((deadline) => use(place, deadline))
-    if (result !== null) return result
+  const tryEach = async (places: readonly Place[] | null): Promise<Result | null> => {
+    for (const place of places ?? []) {
+      const result = await within((deadline) => use(place, { signal: deadline, dial: noting }))
+      if (result !== null) return result
+    }
+    return null
   }
-  return null
+  const first = await within((deadline) => dial.placesOf(host, { signal: deadline, shuffled: settings.loadBalanceHosts }))
+  return (await tryEach(first)) ?? (await tryEach(await within((deadline) => dial.placesBeside(host, reached, { signal: deadline }))))
 }
 
 /** sslmode's second try: after a failed handshake, or when the server does not let us in this way. The first refusal is the better told one. */
@@ -223,7 +243,7 @@ async function openSession(
   encryption: Encryption,
   attributes: ConnectionSettings['targetSessionAttributes'],
   signInTo: (wire: Wire) => Promise<StartUp>,
-  options: { readonly signal: AbortSignal },
+  options: { readonly signal: AbortSignal; readonly dial: Dial },
 ): Promise<UpstreamSession> {
   const wire = await openWire(settings, host, place, encryption, options)
   try {
@@ -240,7 +260,7 @@ async function openSession(
     }
     const leftover = reader.release()
     wire.release()
-    return { ...connectionOf(wire, host, place, leftover), ...greeting }
+    return { ...connectionOf(wire, host, leftover), ...greeting }
   } catch (error) {
     wire.release()
     // A polite Terminate may still be on its way; everything else is cut.
@@ -250,13 +270,13 @@ async function openSession(
   }
 }
 
-function connectionOf(wire: Wire, host: UpstreamHost, place: Place, leftover: Buffer): UpstreamConnection {
+function connectionOf(wire: Wire, host: UpstreamHost, leftover: Buffer): UpstreamConnection {
   return {
     socket: wire.socket,
     leftover,
     host: host.name === '' ? (host.address ?? '') : host.name,
     port: host.port,
     tls: wire.tls,
-    target: 'path' in place ? host : { ...host, address: place.address },
+    target: wire.pin(host),
   }
 }

@@ -3,7 +3,7 @@
  *
  * Messages name hosts, ports, users and files, never a password, a key or what either side sent during authentication.
  */
-import { KnownError } from '../../base/errors.ts'
+import { KnownError, messageOf, systemCodeOf } from '../../base/errors.ts'
 import type { ErrorFields } from '../../postgres/statement.ts'
 
 export abstract class UpstreamError extends KnownError {
@@ -35,18 +35,28 @@ export class UpstreamRefused extends UpstreamError {
   }
 }
 
-export type Attempt = { readonly host: string; readonly port: number; readonly reason: string }
+export type Attempt = {
+  readonly host: string
+  readonly port: number
+  readonly reason: string
+  /** What can be done about this very reason, where that is known. */
+  readonly remedy?: string | null
+}
+
+const unreachableRemedy =
+  'Check that the database runs, that its address and port are right, and that this machine may reach it; the message holds the reason for each host.'
 
 /** No host of the connection string gave a usable session. */
 export class UpstreamUnreachable extends UpstreamError {
   readonly code = 'UPSTREAM_UNREACHABLE'
-  readonly remedy =
-    'Check that the database runs, that its address and port are right, and that this machine may reach it; the message holds the reason for each host.'
+  readonly remedy: string
   readonly sqlState = '08006'
   readonly attempts: readonly Attempt[]
   constructor(attempts: readonly Attempt[], cause: unknown) {
     super(`the database cannot be reached: ${attempts.map(({ host, port, reason }) => `${host}:${port}: ${reason}`).join('; ')}`, { cause })
     this.attempts = attempts
+    const remedies = new Set(attempts.flatMap(({ remedy }) => (typeof remedy === 'string' ? [remedy] : [])))
+    this.remedy = remedies.size > 0 ? [...remedies].join(' ') : unreachableRemedy
   }
 }
 
@@ -56,9 +66,37 @@ export class AttemptFailed extends UpstreamError {
   readonly remedy = 'See the reason given for each host.'
   readonly sqlState = '08006'
   readonly stage: 'network' | 'tls' | 'protocol' | 'session'
+  /** What can be done about it, where whoever failed said so. */
+  get remedyOfReason(): string | null {
+    return null
+  }
   constructor(stage: 'network' | 'tls' | 'protocol' | 'session', reason: string, cause?: unknown) {
     super(reason, { cause })
     this.stage = stage
+  }
+}
+
+/** Node's codes for a chain that ends at no authority that is trusted (OpenSSL, X509_V_ERR_…). */
+const untrusted: readonly string[] = [
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+]
+
+/** The database's TLS did not do. */
+export class TlsFailed extends AttemptFailed {
+  readonly #isUntrusted: boolean
+  constructor(cause: unknown) {
+    // What Node advises cannot be followed by those who read this.
+    super('tls', `TLS failed: ${messageOf(cause).replace(/; if the root CA is installed locally.*$/s, '')}`, cause)
+    this.#isUntrusted = untrusted.includes(systemCodeOf(cause) ?? '')
+  }
+  override get remedyOfReason(): string | null {
+    return this.#isUntrusted
+      ? "Name the authority that signed the database's certificate: databases[].tls.ca of the SessionPolicy in a cluster, sslrootcert in the connection string elsewhere."
+      : null
   }
 }
 

@@ -6,11 +6,12 @@
 import type { ConnectionSettings, UpstreamHost } from '../../postgres/connection-string.ts'
 import { encodeSslRequest } from '../../postgres/startup-messages.ts'
 import { isSocketFolder } from './addresses.ts'
+import type { Dial, Place } from './dial.ts'
 import { AttemptFailed } from './errors.ts'
 import { createFrameReader } from './frame-reader.ts'
 import { loadTls } from './tls-files.ts'
 import { connectWire, wrapTls } from './wire.ts'
-import type { Place, Wire } from './wire.ts'
+import type { Wire } from './wire.ts'
 
 /** `offered` takes TLS when the server has it and goes on plain when it says no. */
 export type Encryption = 'plain' | 'offered' | 'required'
@@ -40,7 +41,7 @@ export async function openWire(
   host: UpstreamHost,
   place: Place,
   encryption: Encryption,
-  options: { readonly signal: AbortSignal },
+  options: { readonly signal: AbortSignal; readonly dial: Dial },
 ): Promise<Wire> {
   // Before connecting: a missing file should not cost the server a connection.
   const files = encryption === 'plain' ? null : await loadTls(settings.tls)

@@ -4,17 +4,16 @@
  * Knows nothing of PostgreSQL.
  */
 import type { X509Certificate } from 'node:crypto'
-import { once } from 'node:events'
 import net from 'node:net'
 import tls from 'node:tls'
-import { messageOf } from '../../base/errors.ts'
 import type { ConnectionSettings, UpstreamHost } from '../../postgres/connection-string.ts'
-import { AttemptFailed } from './errors.ts'
+import { asError, opened, type Dial, type Dialed, type Place } from './dial.ts'
+import { AttemptFailed, TlsFailed } from './errors.ts'
 import { certificateFits } from './host-name.ts'
 import type { TlsContext } from './tls-files.ts'
 
-export type Wire = {
-  readonly socket: net.Socket | tls.TLSSocket
+/** `pin` and `address` are those of the server that was reached. */
+export type Wire = Dialed & {
   /** As `TLSv1.3 TLS_AES_256_GCM_SHA384`, or null for plain. */
   readonly tls: string | null
   /** The server's certificate as DER; null for plain. */
@@ -28,26 +27,16 @@ export type Wire = {
 }
 
 type WireOptions = { readonly signal: AbortSignal }
-/** What the socket is connected to: an address, or a Unix socket's path. */
-export type Place = { readonly address: string; readonly port: number } | { readonly path: string }
-
 const alpn = 'postgresql'
 
 /** @throws AttemptFailed */
-export async function connectWire(place: Place, keepalive: ConnectionSettings['keepalive'], { signal }: WireOptions): Promise<Wire> {
-  const socket = net.connect({
-    ...('path' in place ? { path: place.path } : { host: place.address, port: place.port, autoSelectFamily: false }),
-    noDelay: true,
-  })
-  socket.pause()
-  try {
-    await opened(socket, 'connect', signal)
-  } catch (error) {
-    throw new AttemptFailed('network', messageOf(error), error)
-  }
-  if (!('path' in place))
-    socket.setKeepAlive(keepalive.enabled, keepalive.idleMilliseconds, keepalive.intervalMilliseconds, keepalive.count)
-  return { socket, tls: null, certificate: null, ...watched(socket, signal), ...streamSink(socket) }
+export async function connectWire(
+  place: Place,
+  keepalive: ConnectionSettings['keepalive'],
+  { signal, dial }: WireOptions & { readonly dial: Dial },
+): Promise<Wire> {
+  const { socket, pin, address } = await dial.connect(place, keepalive, { signal })
+  return { socket, pin, address, tls: null, certificate: null, ...watched(socket, signal), ...streamSink(socket) }
 }
 
 /**
@@ -84,11 +73,13 @@ export async function wrapTls(
     check(socket.alpnProtocol, certificate, host, settings)
   } catch (error) {
     socket.destroy()
-    throw error instanceof AttemptFailed ? error : new AttemptFailed('tls', `TLS failed: ${messageOf(error)}`, error)
+    throw error instanceof AttemptFailed ? error : new TlsFailed(error)
   }
   const cipher = socket.getCipher()
   return {
     socket,
+    pin: plain.pin,
+    address: plain.address,
     tls: `${socket.getProtocol() ?? 'TLS'} ${cipher.standardName ?? cipher.name}`,
     certificate: certificate === undefined ? null : certificate.raw,
     ...watched(socket, signal),
@@ -137,26 +128,3 @@ function watched(socket: net.Socket, signal: AbortSignal): { release(): void } {
   else signal.addEventListener('abort', stop, { once: true })
   return { release: () => signal.removeEventListener('abort', stop) }
 }
-
-/** Waits for `event`; an error, the end of the connection or the signal come as an exception, and then the socket is gone. */
-async function opened(socket: net.Socket, event: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> {
-  // An error after this wait is followed by 'close', which every user of a wire looks at.
-  socket.on('error', ignored)
-  const waiting = new AbortController()
-  const closed = once(socket, 'close', { signal: waiting.signal }).then(() => {
-    throw socket.errored ?? new Error('the server closed the connection')
-  })
-  try {
-    await Promise.race([once(socket, event, { signal: AbortSignal.any([signal, waiting.signal]) }), closed])
-  } catch (error) {
-    socket.destroy()
-    throw signal.aborted ? asError(signal.reason) : error
-  } finally {
-    waiting.abort()
-    closed.catch(ignored)
-  }
-  if (socket.destroyed) throw socket.errored ?? new Error('the server closed the connection')
-}
-
-const ignored = (): void => undefined
-const asError = (reason: unknown): Error => (reason instanceof Error ? reason : new Error(messageOf(reason)))
