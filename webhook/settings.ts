@@ -1,9 +1,11 @@
 /** What webhook and control are told at their start. Holds values only; `cli/webhook.ts` and `cli/control.ts` read them from options. */
 import type { LeaseTiming } from '../cluster/lease.ts'
 import type { Address, ProcessSettings } from '../cluster/process-settings.ts'
+import type { NetworkSettings } from './reconcile/network-policies/settings.ts'
 import type { ReportTiming } from './control-reports.ts'
 
 export { standardLeaseTiming } from '../cluster/lease.ts'
+export { standardNetworkSettings, type NetworkSettings } from './reconcile/network-policies/settings.ts'
 export { standardReconcileIntervals } from './reconcile/reconcile.ts'
 
 export type WebhookSettings = ProcessSettings & {
@@ -20,10 +22,15 @@ export type WebhookSettings = ProcessSettings & {
   readonly leaseTiming: LeaseTiming
   readonly statusMilliseconds: number
   readonly rightsMilliseconds: number
+  /** Where agents may go in any case; absent: `standardNetworkSettings`. */
+  readonly network?: NetworkSettings
 }
 
 export type ControlSettings = ProcessSettings & {
   readonly reportTiming?: ReportTiming
+  /** Where sidecars were told to find control and the relay; a pod that was told otherwise is not one of steno's. */
+  readonly controlUrl: string
+  readonly relayEndpoint: string
   /** On a loopback address: who reaches it reads every recording. Null: no reader. */
   readonly readerListen: Address | null
 }

@@ -15,9 +15,9 @@ import { startAdmissionServer, type AdmissionServer } from './admission/server.t
 import type { CertificateSource, SecretObject } from '../cluster/certificates/certificates.ts'
 import { textsOf } from '../cluster/certificates/certificates.ts'
 import { rotateAuthority } from './certificates/rotate-authority.ts'
-import { keepWebhookTrust } from './certificates/webhook-trust.ts'
+import { keepWebhookTrust, type WebhookTrust } from './certificates/webhook-trust.ts'
 import { openCluster } from '../cluster/client.ts'
-import { startLeaderElection } from '../cluster/lease.ts'
+import { startLeaderElection, type LeaderElection } from '../cluster/lease.ts'
 import { pause } from '../cluster/pause.ts'
 import { watchPolicyWorld, type PolicyWorld } from '../cluster/policy-world.ts'
 import { resources } from '../cluster/resources.ts'
@@ -27,6 +27,7 @@ import { watchReports } from './control-reports.ts'
 import { startHealthServer, WebhookCannotListen } from '../cluster/health-server.ts'
 import { openCertificates } from '../cluster/certificates/open-certificates.ts'
 import { readable, startReconcile, type Reconcile } from './reconcile/reconcile.ts'
+import { standardNetworkSettings } from './reconcile/network-policies/settings.ts'
 import type { WebhookSettings } from './settings.ts'
 import { addWebhookMetrics } from './webhook-metrics.ts'
 
@@ -48,6 +49,8 @@ export async function startWebhook(settings: WebhookSettings, log: Log): Promise
   let certificates: CertificateSource | null = null
   let reconcile: Reconcile | null = null
   let admission: AdmissionServer | null = null
+  let trust: WebhookTrust | null = null
+  const trustEnding = new AbortController()
 
   const world = watchPolicyWorld({ cluster, log, ...timing })
   const controlKey = watchResource<{ readonly publicPem: string }>({
@@ -76,6 +79,7 @@ export async function startWebhook(settings: WebhookSettings, log: Log): Promise
 
   const endAll = (): void => {
     stopping.abort()
+    trustEnding.abort()
     world.stop()
     controlKey.stop()
     certificates?.stop()
@@ -87,6 +91,7 @@ export async function startWebhook(settings: WebhookSettings, log: Log): Promise
     reasonsNotReady: () => [
       ...(isDraining ? ['it is stopping'] : []),
       ...(admission === null ? ['it does not listen yet'] : []),
+      ...(trust?.missing() ?? []),
       ...admissionWorld.missing(),
     ],
   }).catch((error: unknown) => {
@@ -94,9 +99,10 @@ export async function startWebhook(settings: WebhookSettings, log: Log): Promise
     throw error
   })
 
-  function lead(source: CertificateSource, signal: AbortSignal): void {
-    const { parametersName, instance, statusMilliseconds, rightsMilliseconds, webhookConfiguration, certificate } = settings
-    const reconcileSettings = { parametersName, instance, statusMilliseconds, rightsMilliseconds }
+  function lead(told: WebhookTrust, signal: AbortSignal): void {
+    const { parametersName, instance, statusMilliseconds, rightsMilliseconds, certificate } = settings
+    const network = settings.network ?? standardNetworkSettings(namespace)
+    const reconcileSettings = { parametersName, instance, statusMilliseconds, rightsMilliseconds, network }
     const reports = watchReports({
       ...{ cluster, namespace, log, signal, onChange: () => reconcile?.refreshStores() },
       ...(settings.reportTiming === undefined ? {} : { timing: settings.reportTiming }),
@@ -109,13 +115,13 @@ export async function startWebhook(settings: WebhookSettings, log: Log): Promise
     signal.addEventListener('abort', () => {
       if (reconcile === running) reconcile = null
     })
-    const trust = keepWebhookTrust({ cluster, configuration: webhookConfiguration, certificates: source, log, signal })
+    told.refresh()
     if (certificate.kind === 'own')
       void rotateAuthority({
         ...{ cluster, namespace, log, signal },
         secret: certificate.secret,
         intervals: certificate.authority,
-        isDistributed: (cert) => trust.has(cert),
+        isDistributed: (cert) => told.has(cert),
       })
   }
 
@@ -132,21 +138,33 @@ export async function startWebhook(settings: WebhookSettings, log: Log): Promise
       throw new WebhookCannotListen(`cannot listen on ${listen.host}:${listen.port}: ${messageOf(error)}`, { cause: error })
     })
     admission = serving
+    let election: LeaderElection | null = null
+    const told = keepWebhookTrust({
+      ...{ cluster, log, ...timing },
+      configuration: settings.webhookConfiguration,
+      certificates: source,
+      leads: () => election?.isLeader() ?? false,
+      signal: trustEnding.signal,
+    })
+    trust = told
     let term: Promise<void> = Promise.resolve()
-    const election = startLeaderElection({
+    const elected = startLeaderElection({
       ...{ cluster, namespace, log },
       name: settings.leaseName,
       identity: settings.instance,
       timing: settings.leaseTiming,
       lead(signal) {
-        lead(source, signal)
+        lead(told, signal)
         term = reconcile?.stopped ?? term
       },
     })
+    election = elected
     let stopped: Promise<void> | null = null
     const stopOnce = async (): Promise<void> => {
       isDraining = true
-      const resigned = election.stop()
+      // A release that goes must not fill in what the next one's configuration lacks.
+      trustEnding.abort()
+      const resigned = elected.stop()
       await pause(settings.drainDelayMilliseconds, stopping.signal)
       await Promise.all([resigned, serving.close()])
       await term
@@ -156,7 +174,7 @@ export async function startWebhook(settings: WebhookSettings, log: Log): Promise
     return {
       port: serving.port,
       metricsPort: health.port,
-      isLeader: () => election.isLeader(),
+      isLeader: () => elected.isLeader(),
       stop: () => (stopped ??= stopOnce()),
     }
   } catch (error) {

@@ -16,8 +16,10 @@ import type { ControlSettings, WebhookSettings } from './settings.ts'
 const timeout = 30_000
 const storePath = '/apis/steno.dev/v1alpha1/recordingstores/default'
 const leasePath = '/apis/coordination.k8s.io/v1/namespaces/steno-system/leases/steno-control'
+const webhookLeasePath = '/apis/coordination.k8s.io/v1/namespaces/steno-system/leases/steno-webhook'
 const keyPath = '/api/v1/namespaces/steno-system/secrets/steno-control-key'
 const caPath = '/api/v1/namespaces/steno-system/secrets/steno-ca'
+const configurationPath = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/steno'
 const anyPort = { host: '127.0.0.1', port: 0 }
 
 async function createWorld(context: TestContext) {
@@ -49,19 +51,20 @@ async function createWorld(context: TestContext) {
     watchTiming: { retryMillisecondsFirst: 5 },
     reportTiming: { beatMilliseconds: 20, silenceMillisecondsMax: 300 },
   }
-  const control: ControlSettings = { ...common, instance: 'control-1', readerListen: anyPort }
+  const told = { controlUrl: 'https://control', relayEndpoint: 'relay:8443' }
+  const control: ControlSettings = { ...common, ...told, instance: 'control-1', readerListen: anyPort }
   const webhook: WebhookSettings = {
     ...{
       ...common,
+      ...told,
       instance: 'webhook-1',
       sidecarImage: 'steno:1',
-      controlUrl: 'https://control',
-      relayEndpoint: 'relay:8443',
       webhookConfiguration: 'steno',
     },
     ...{ parametersName: 'steno', leaseName: 'steno-webhook', statusMilliseconds: 5, rightsMilliseconds: 1_000 },
     leaseTiming: { durationMilliseconds: 2_000, renewMillisecondsMax: 1_000, retryMilliseconds: 50 },
   }
+  api.put(configurationPath, { metadata: { name: 'steno' }, webhooks: [{ name: 'pods.steno.dev', clientConfig: { url: 'https://here' } }] })
   api.put(storePath, { metadata: { name: 'default' }, spec: { type: 'volume', volume: { path: join(folder, 'store') } } })
   return { api, control, webhook, running }
 }
@@ -90,6 +93,27 @@ test('the webhook says what it waits for until control has made its key, and is 
   assert.equal((await fetch(`http://127.0.0.1:${control.readerPort}/v1/stores`)).status, 200)
   assert.equal((await readiness(control.metricsPort)).status, 200)
   await until(() => says(world.api, 'StoreReachable', 'Proven'))
+})
+
+test('a webhook that no API server trusts is not ready, and is while another holds the Lease', { timeout }, async (context) => {
+  const world = await createWorld(context)
+  const { api } = world
+  const lease = { holderIdentity: 'of the release before', leaseDurationSeconds: 15, renewTime: '2026-01-01T00:00:00.000000Z' }
+  api.put(webhookLeasePath, { metadata: { name: 'steno-webhook', namespace: 'steno-system' }, spec: lease })
+  const configuration = api.get(configurationPath)!
+  api.remove(configurationPath)
+  world.running.push(await startControl(world.control, testLog().log))
+  const webhook = await startWebhook(
+    { ...world.webhook, leaseTiming: { durationMilliseconds: 20_000, renewMillisecondsMax: 1_000, retryMilliseconds: 50 } },
+    testLog().log,
+  )
+  world.running.push(webhook)
+  let text = ''
+  while (text !== 'the webhook configuration steno is not there yet\n') ({ text } = await readiness(webhook.metricsPort))
+  api.put(configurationPath, configuration)
+  let status = 0
+  while (status !== 200) ({ status } = await readiness(webhook.metricsPort))
+  assert.equal(webhook.isLeader(), false)
 })
 
 test('what control said of a store turns unknown when control is gone, and is said again when it is back', { timeout }, async (context) => {

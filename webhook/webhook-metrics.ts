@@ -68,6 +68,24 @@ export function addWebhookMetrics(registry: Registry, facts: WebhookFacts): { re
       }
     },
   })
+  const egress = new Gauge({
+    ...{
+      name: 'steno_pods_egress',
+      help: 'Pods with a sidecar, by what is known of the ways past it, as the leader counts them.',
+      registers,
+    },
+    labelNames: ['namespace', 'state'],
+    collect() {
+      egress.reset()
+      for (const { namespace, egress: counts } of facts.reconcile()?.podTotals() ?? [])
+        for (const [state, count] of Object.entries(counts)) egress.labels(namespace, state).set(count)
+    },
+  })
+  asked(
+    'steno_network_policies_repaired',
+    'NetworkPolicies of steno that somebody else had changed or deleted, since this replica began to lead.',
+    () => facts.reconcile()?.repaired ?? 0,
+  )
   const silence: Gauge = new Gauge({
     ...{
       name: 'steno_watch_silence_seconds',

@@ -24,7 +24,7 @@ import {
   type AuthorityState,
 } from '../../cluster/certificates/authority-state.ts'
 import { certificatesIn, createAuthority, crossCertify, endOf, issueLeaf } from '../../cluster/certificates/authority.ts'
-import type { Leaf } from '../../cluster/certificates/certificates.ts'
+import type { CertificateSource, Leaf } from '../../cluster/certificates/certificates.ts'
 import { startGivenCertificates } from '../../cluster/certificates/given-certificates.ts'
 import { startOwnCertificates } from '../../cluster/certificates/own-certificates.ts'
 import { rotateAuthority } from './rotate-authority.ts'
@@ -196,6 +196,23 @@ function replica(api: TestApi, leaf = leafIntervals) {
   })
 }
 
+function trustOf(api: TestApi, certificates: CertificateSource, { leads, signal }: { leads: boolean; signal: AbortSignal }) {
+  return keepWebhookTrust({ cluster: api.client, configuration: 'steno', certificates, leads: () => leads, log: testLog().log, signal })
+}
+
+/** As an installation makes it: with no bundle, unless one is given for an entry. */
+function putConfiguration(api: TestApi, bundles: readonly (string | null)[]): void {
+  const webhooks = bundles.map((bundle, at) => ({
+    name: ['brought.steno.dev', 'pods.steno.dev'][at],
+    clientConfig: { url: 'https://127.0.0.1', ...(bundle === null ? {} : { caBundle: Buffer.from(bundle).toString('base64') }) },
+  }))
+  api.put(configurationPath, { metadata: { name: 'steno' }, webhooks })
+}
+function bundlesOf(api: TestApi): string[] {
+  const webhooks = (api.get(configurationPath)?.['webhooks'] ?? []) as { clientConfig: { caBundle?: string } }[]
+  return webhooks.map(({ clientConfig }) => Buffer.from(clientConfig.caBundle ?? '', 'base64').toString())
+}
+
 test('replicas that start at once agree on one authority', { timeout }, async () => {
   await using api = await startTestApi()
   const replicas = await Promise.all(Array.from({ length: 5 }, () => replica(api)))
@@ -256,7 +273,7 @@ test(
     const { log } = testLog()
     const [leader, follower] = [await replica(api), await replica(api)]
     const ending = new AbortController()
-    const trust = keepWebhookTrust({ cluster: api.client, configuration: 'steno', certificates: leader, log, signal: ending.signal })
+    const trust = trustOf(api, leader, { leads: true, signal: ending.signal })
     const at = { cluster: api.client, namespace: 'steno-system', secret: 'steno-ca' }
     const rotation = rotateAuthority({ ...at, intervals, isDistributed: (cert) => trust.has(cert), log, signal: ending.signal })
     const server = https.createServer(follower.current(), (_, response) => void response.end('ok')).listen(0, '127.0.0.1')
@@ -299,7 +316,7 @@ test('a configuration that is not there lets no successor sign', { timeout }, as
   const source = await replica(api)
   const first = source.current().cert
   const ending = new AbortController()
-  const trust = keepWebhookTrust({ cluster: api.client, configuration: 'steno', certificates: source, log, signal: ending.signal })
+  const trust = trustOf(api, source, { leads: true, signal: ending.signal })
   const at = { cluster: api.client, namespace: 'steno-system', secret: 'steno-ca' }
   const rotation = rotateAuthority({ ...at, intervals, isDistributed: (cert) => trust.has(cert), log, signal: ending.signal })
   await until(() => certificatesIn(source.trust() ?? '').length === 2)
@@ -324,17 +341,81 @@ test('a configuration that changed since it was seen is not written by the place
   }
   const source = await replica(api)
   const ending = new AbortController()
-  const trust = keepWebhookTrust({
-    cluster: api.client,
-    configuration: 'steno',
-    certificates: source,
-    log: testLog().log,
-    signal: ending.signal,
-  })
+  const trust = trustOf(api, source, { leads: true, signal: ending.signal })
   await until(() => trust.has(source.trust() ?? ''))
   assert.deepEqual(patched[1], [webhook('other'), webhook('pods.steno.dev')], 'the first write changed nothing')
   ending.abort()
   source.stop()
+})
+
+// After `helm uninstall` the Lease is still held: the right to give it back went before the pod did.
+test('a configuration without authorities is filled by whichever replica sees it, while nobody leads', { timeout }, async () => {
+  await using api = await startTestApi()
+  const ending = new AbortController()
+  const replicas = [await replica(api), await replica(api)]
+  const trusts = replicas.map((certificates) => trustOf(api, certificates, { leads: false, signal: ending.signal }))
+  for (const trust of trusts) assert.match(trust.missing().join(), /steno is not there yet/)
+  putConfiguration(api, [null, null])
+  await until(() => trusts.every((trust) => trust.missing().length === 0))
+  assert.deepEqual(bundlesOf(api), [replicas[0]?.trust(), replicas[0]?.trust()])
+  ending.abort()
+  for (const one of replicas) one.stop()
+})
+
+test('who does not lead leaves an authority that is there, and says which entry does not trust it', { timeout }, async () => {
+  await using api = await startTestApi()
+  const ending = new AbortController()
+  const source = await replica(api)
+  const foreign = (await createAuthority(valid())).cert
+  putConfiguration(api, [null, foreign])
+  const trust = trustOf(api, source, { leads: false, signal: ending.signal })
+  await until(() => bundlesOf(api)[0] === source.trust())
+  await until(() => /does not trust .*, in pods\.steno\.dev$/.test(trust.missing().join()))
+  assert.equal(bundlesOf(api)[1], foreign)
+  const leader = trustOf(api, source, { leads: true, signal: ending.signal })
+  await until(() => trust.missing().length === 0 && leader.missing().length === 0)
+  assert.deepEqual(bundlesOf(api), [source.trust(), source.trust()])
+  ending.abort()
+  source.stop()
+})
+
+test('a replica that comes to lead writes what it only saw before', { timeout }, async () => {
+  await using api = await startTestApi()
+  const ending = new AbortController()
+  const source = await replica(api)
+  putConfiguration(api, [(await createAuthority(valid())).cert])
+  let leads = false
+  const { log } = testLog()
+  const trust = keepWebhookTrust({
+    ...{ cluster: api.client, configuration: 'steno', certificates: source, leads: () => leads, log, signal: ending.signal },
+  })
+  await until(() => /does not trust/.test(trust.missing().join()))
+  leads = true
+  trust.refresh()
+  await until(() => trust.missing().length === 0)
+  ending.abort()
+  source.stop()
+})
+
+test('an API server that knows but an authority of before can call a replica all the same, and that is no fault', { timeout }, async () => {
+  await using api = await startTestApi()
+  const first = await firstState()
+  let state = activated(await prepared(first), 0)
+  const ending = new AbortController()
+  const certificates = async (of: AuthorityState) => {
+    const leaf = await leafOf(of)
+    return { current: () => leaf, trust: () => trusted(of), onTrustChange: () => () => undefined }
+  }
+  putConfiguration(api, [first.active.cert])
+  const options = { cluster: api.client, configuration: 'steno', leads: () => false, log: testLog().log, signal: ending.signal }
+  const successor = keepWebhookTrust({ ...options, certificates: await certificates(state) })
+  state = activated(await prepared(state), 0)
+  const afterThat = keepWebhookTrust({ ...options, certificates: await certificates(state) })
+  const stranger = keepWebhookTrust({ ...options, certificates: await certificates(await firstState()) })
+  await until(() => [successor, afterThat, stranger].every((trust) => !trust.missing().join().includes('is not there')))
+  assert.deepEqual([successor.missing(), afterThat.missing()], [[], []])
+  assert.match(stranger.missing().join(), /does not trust/)
+  ending.abort()
 })
 
 test('a given certificate of another authority serves only after that one was told of', { timeout }, async () => {

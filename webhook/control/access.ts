@@ -34,6 +34,8 @@ export type Access = {
   mayRead(key: string): Promise<boolean>
   /** @throws Refusal */
   checkList(prefix: string): Promise<void>
+  /** Before anything of the object is read: that there is somebody to take it from. @throws Refusal */
+  checkPutter(recorder: string | null): Promise<void>
   /** `recorder` is what the request's header claims, if anything. @throws Refusal */
   checkPut(key: string, bytes: Buffer, recorder: string | null): Promise<void>
   /** @throws Refusal */
@@ -145,7 +147,10 @@ export function createSidecarAccess({
         probes.claim(key, pod)
         return null
       case 'attestation':
-        throw new Refusal('NOT_YOURS', 'attestations are control’s to write')
+      case 'exemption':
+      case 'loss':
+      case 'mark':
+        throw new Refusal('NOT_YOURS', 'attestations, exemptions, marks and statements of loss are control’s to write')
       case 'foreign':
         throw new Refusal('OBJECT_UNFIT', 'steno gives no object such a name')
       default:
@@ -160,6 +165,8 @@ export function createSidecarAccess({
         case 'recorder':
         case 'ledger':
         case 'attestation':
+        case 'loss':
+        case 'mark':
           return owners.isOf(name.recorder, pod)
         case 'segment':
         case 'index':
@@ -167,6 +174,7 @@ export function createSidecarAccess({
           return ownsSession(name.session)
         case 'probe':
           return probes.isOf(key, pod)
+        case 'exemption':
         case 'foreign':
           return false
         default:
@@ -176,6 +184,7 @@ export function createSidecarAccess({
     async checkList(prefix) {
       if (!(await mayList(prefix))) throw new Refusal('NOT_YOURS', 'a sidecar lists its own recorder’s ledger and sessions only')
     },
+    checkPutter: (recorder) => owners.checkPutter(recorder, pod),
     async checkPut(key, bytes, recorder) {
       try {
         const found = await checkObject(key, bytes)
@@ -212,6 +221,7 @@ export function createSidecarAccess({
 export const readerAccess: Access = {
   mayRead: () => Promise.resolve(true),
   checkList: () => Promise.resolve(),
+  checkPutter: () => Promise.reject(new Refusal('METHOD_NOT_ALLOWED', 'the reader takes nothing')),
   checkPut: () => Promise.reject(new Refusal('METHOD_NOT_ALLOWED', 'the reader takes nothing')),
   checkDelete: () => Promise.reject(new Refusal('METHOD_NOT_ALLOWED', 'the reader deletes nothing')),
   deleted: () => undefined,

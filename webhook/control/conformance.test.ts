@@ -14,6 +14,7 @@ import { startTestControl, type TestControl, type TestControlOptions } from './t
 const everything: Access = {
   mayRead: () => Promise.resolve(true),
   checkList: () => Promise.resolve(),
+  checkPutter: () => Promise.resolve(),
   checkPut: () => Promise.resolve(),
   checkDelete: () => Promise.resolve(),
   deleted: () => undefined,

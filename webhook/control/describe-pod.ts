@@ -1,15 +1,18 @@
 /**
  * What the API server knows of a pod that hands over recordings: its owner, its sidecar's image, and that it has the sidecar at all.
  *
- * Two GETs per recorder that comes first. Judges the sidecar only by its place, name and configuration; that its container is exactly what
- * the webhook gives is what the admission policies hold, and they hold it in opted-in namespaces only, so no other pod counts: anywhere else
- * whoever may make pods may write such a container, and have a token for control mounted.
+ * Two GETs per recorder that comes first. The sidecar must be the webhook's in everything that no policy decides: in opted-in namespaces the
+ * admission policies hold it too, and anywhere else whoever may make pods may write such a container, and have a token for control mounted.
+ * The policies themselves are not asked: a recording is taken from a pod whose policy is gone by now.
  */
+import type { V1Pod } from '@kubernetes/client-node'
 import { messageOf } from '../../base/errors.ts'
 import type { ClusterClient } from '../../cluster/client.ts'
 import { ClusterRefused } from '../../cluster/errors.ts'
 import { injectEnabled, injectLabel, pathOf, resources } from '../../cluster/resources.ts'
 import type { PodIdentity } from '../../cluster/identity/pod.ts'
+import { judgeLiveSidecar } from '../../injection/judge-live-pod.ts'
+import type { LiveEnvironment } from '../../injection/live-sidecar.ts'
 import type { DescribePod, PodDescription } from './pod-description.ts'
 import { Refusal } from './refusal.ts'
 
@@ -36,19 +39,28 @@ export type PodObject = {
 
 type NamespaceObject = { readonly metadata?: { readonly labels?: Readonly<Record<string, string>> } }
 
-export function createPodDescription(cluster: Pick<ClusterClient, 'request'>): DescribePod {
+/** `environment` gives null while it is not known; without it a sidecar counts by its place, name and configuration alone. */
+export function createPodDescription(cluster: Pick<ClusterClient, 'request'>, environment?: () => LiveEnvironment | null): DescribePod {
   return async (identity) => {
     try {
       const { podNamespace, podName } = identity
       const get = <T>(path: string): Promise<T> => cluster.request<T>({ method: 'GET', path, timeoutMilliseconds: describeMillisecondsMax })
-      const description = descriptionOf(await get<PodObject>(pathOf(resources.pods, { namespace: podNamespace, name: podName })), identity)
+      const pod = await get<V1Pod>(pathOf(resources.pods, { namespace: podNamespace, name: podName }))
+      const description = descriptionOf(pod, identity)
       if (description.kind === 'unfit') return description
+      if (environment !== undefined) {
+        const known = environment()
+        if (known === null) throw new Refusal('CLUSTER_UNAVAILABLE', 'what sidecars are judged by is not read yet')
+        const reading = judgeLiveSidecar(pod, known)
+        if (reading.kind === 'unfit') return reading
+      }
       const namespace = await get<NamespaceObject>(pathOf(resources.namespaces, { name: podNamespace }))
       const isOptedIn = namespace.metadata?.labels?.[injectLabel] === injectEnabled
       return isOptedIn
         ? description
         : { kind: 'unfit', reason: `namespace ${podNamespace} is not opted in (${injectLabel}=${injectEnabled})` }
     } catch (error) {
+      if (error instanceof Refusal) throw error
       if (error instanceof ClusterRefused && error.status === 404) return { kind: 'unfit', reason: 'the cluster has no such pod' }
       throw new Refusal('CLUSTER_UNAVAILABLE', `the pod could not be looked up: ${messageOf(error)}`, { cause: error })
     }

@@ -2,6 +2,7 @@
 // server, the greedy pod's requests by hand, and a second pod that does what a sidecar does meanwhile.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import net from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -14,7 +15,8 @@ import { testKey } from '../../session/test-recording.ts'
 import { until } from '../../cluster/test-support.ts'
 import { createProbes } from './probes.ts'
 import { readBody } from './request-body.ts'
-import { startTestControl, testPod, type TestControl } from './test-control.ts'
+import type { Route } from './routes.ts'
+import { fitPod, startTestControl, testPod, type TestControl } from './test-control.ts'
 import { madeRecording } from './test-recordings.ts'
 import { requested, requestTo, type Answer } from './test-requests.ts'
 
@@ -139,6 +141,27 @@ test('a pod without a sidecar leaves nothing at all in the store', { timeout }, 
   assert.equal(await control.directory.head(key), null)
 })
 
+test('a pod that may not record is told so before its upload is given room, and is looked at once in a while', { timeout }, async () => {
+  let looks = 0
+  await using control = await startTestControl({
+    describePod({ podName }) {
+      if (podName !== 'x') return Promise.resolve(fitPod)
+      looks++
+      return Promise.resolve({ kind: 'unfit', reason: 'it has no steno sidecar' })
+    },
+  })
+  for (let at = 0; at < 3; at++) {
+    const headers = { 'content-length': String(64 * mebibyte) }
+    const outgoing = requestTo(control, { method: 'PUT', path: pathOf(segment.key), pod: 'x', headers })
+    outgoing.flushHeaders()
+    const [answer] = (await once(outgoing, 'response', { signal: AbortSignal.timeout(8_000) })) as [IncomingMessage]
+    assert.equal(answer.statusCode, 403)
+    outgoing.on('error', () => undefined).destroy()
+  }
+  assert.equal(looks, 1)
+  await putFirst(control, 'a')
+})
+
 test('a pod’s probes that were removed do not count', { timeout }, async () => {
   await using control = await startTestControl()
   for (let at = 0; at < 40; at++) {
@@ -160,6 +183,47 @@ test('a pod brings no more than some recorders', { timeout }, async () => {
   const other = await control.client('b')
   assert.equal(await other.putIfAbsent(document.key, document.bytes), 'stored')
 })
+
+test(
+  'a pod has few small messages under way at a time, asks no more often than it may, and takes nothing from others',
+  { timeout },
+  async () => {
+    let underWay = 0
+    let most = 0
+    const end = Promise.withResolvers<void>()
+    const route: Route = {
+      ...{ method: 'POST', path: '/v1/slow' },
+      async handle({ response, pod }) {
+        if (pod.podName === 'a') {
+          most = Math.max(most, ++underWay)
+          await end.promise
+          underWay--
+        }
+        response.writeHead(204).end()
+      },
+    }
+    const long: Route = {
+      ...{ method: 'GET', path: '/v1/long', isLong: true },
+      handle: ({ response }) => Promise.resolve(void response.writeHead(204).end()),
+    }
+    await using control = await startTestControl({ routes: () => [route, long] })
+    const ask = async (pod: string): Promise<number> =>
+      (await requested(control, { method: 'POST', path: '/v1/slow', pod, headers: { 'content-length': '0' } })).status
+    const greedy = Promise.all(Array.from({ length: 140 }, () => ask('a')))
+    await until(() => most === 4)
+    assert.equal(await ask('b'), 204)
+    end.resolve()
+    const statuses = await greedy
+    assert.equal(most, 4)
+    assert.ok(statuses.includes(429) && statuses.every((status) => [204, 429].includes(status)), statuses.join())
+    // Those that may last are bounded by the rate alone.
+    const opened = await Promise.all(
+      Array.from({ length: 250 }, async () => (await requested(control, { method: 'GET', path: '/v1/long', pod: 'c' })).status),
+    )
+    assert.ok(opened.filter((status) => status === 204).length >= 100)
+    assert.ok(opened.includes(429))
+  },
+)
 
 test('a path that has to be mended before it can be read is refused', { timeout }, async () => {
   await using control = await startTestControl()

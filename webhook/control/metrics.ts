@@ -70,4 +70,4 @@ export function createControlMetrics({
   }
 }
 
-const methods = ['GET', 'HEAD', 'PUT', 'DELETE']
+const methods = ['GET', 'HEAD', 'PUT', 'DELETE', 'POST']

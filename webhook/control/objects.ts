@@ -43,6 +43,13 @@ export async function putObject({ request, response, opened, access }: Ask, obje
   const length = bodyLength(request)
   const recorder = recorderOf(request)
   await opened.prove()
+  // Whoever makes pods has tokens: room that all sidecars share is for those that may record.
+  const releaseRead = await options.acquireRead()
+  try {
+    await access.checkPutter(recorder)
+  } finally {
+    releaseRead()
+  }
   const release = await options.acquire(length)
   let bytes: Buffer
   try {

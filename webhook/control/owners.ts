@@ -22,6 +22,8 @@ import { Refusal } from './refusal.ts'
 const keptMax = 20_000
 /** A pod's spool keeps its one recorder; each that is made anew costs objects, questions to the API server, and a place in the memories. */
 const recordersPerPodMax = 16
+/** How long a pod that may not record is told so without being looked at again. */
+const unfitMilliseconds = 5_000
 /** Most headers are shorter, and one read then does. */
 const headerGuessBytes = 8 * 1024
 
@@ -33,26 +35,46 @@ export function createOwners({
   storeName,
   key,
   describePod,
+  now = () => performance.now(),
 }: {
   readonly store: Store
   readonly storeName: string
   readonly key: Pick<RecorderKey, 'publicKey' | 'sign'>
   readonly describePod: DescribePod
+  /** Of a clock that never goes back. */
+  readonly now?: () => number
 }) {
   const pods = createMemory<string>()
   const recorders = createMemory<string>()
   const keys = createMemory<KeyObject>()
   const fit = createMemory<true>()
+  const unfit = new Map<string, { readonly refusal: Refusal; readonly until: number }>()
   /** How many recorders each pod has brought since control started; the oldest is forgotten when there is too much. */
   const brought = new Map<string, number>()
 
   /** @throws Refusal POD_UNFIT, CLUSTER_UNAVAILABLE */
   async function describe(pod: PodIdentity): Promise<Extract<PodDescription, { kind: 'fit' }>> {
+    checkNotUnfit(pod)
     const description = await describePod(pod)
-    if (description.kind === 'unfit') throw new Refusal('POD_UNFIT', `the pod may not record: ${description.reason}`)
+    if (description.kind === 'unfit') throw tellUnfit(pod, `the pod may not record: ${description.reason}`)
     if (description.store !== storeName)
-      throw new Refusal('POD_UNFIT', `the pod was told to store into RecordingStore ${description.store}, not ${storeName}`)
+      throw tellUnfit(pod, `the pod was told to store into RecordingStore ${description.store}, not ${storeName}`)
     return description
+  }
+
+  function tellUnfit({ podUid }: PodIdentity, what: string): Refusal {
+    const refusal = new Refusal('POD_UNFIT', what)
+    unfit.delete(podUid)
+    unfit.set(podUid, { refusal, until: now() + unfitMilliseconds })
+    if (unfit.size > keptMax) unfit.delete(unfit.keys().next().value!)
+    return refusal
+  }
+
+  function checkNotUnfit({ podUid }: PodIdentity): void {
+    const known = unfit.get(podUid)
+    if (known === undefined) return
+    if (now() < known.until) throw known.refusal
+    unfit.delete(podUid)
   }
 
   function countBrought(podUid: string): void {
@@ -86,10 +108,24 @@ export function createOwners({
     checkFit: (pod: PodIdentity): Promise<true | null> => fit.known(pod.podUid, () => describe(pod).then((): true => true)),
 
     /**
+     * That a pod may put something at all: one whose recorder is known, or that may bring one. `recorder` is what it says.
+     * @throws Refusal POD_UNFIT, CLUSTER_UNAVAILABLE
+     */
+    async checkPutter(recorder: string | null, pod: PodIdentity): Promise<void> {
+      await fit.known(pod.podUid, async () => {
+        checkNotUnfit(pod)
+        if (recorder !== null && (await podOf(recorder)) === pod.podUid) return true
+        await describe(pod)
+        return true
+      })
+    },
+
+    /**
      * Gives `recorder` to `pod`, for good, unless it has an owner. The caller has seen that the pod holds the recorder's key.
      * @throws Refusal NOT_YOURS, POD_UNFIT, TOO_MANY_UPLOADS, CLUSTER_UNAVAILABLE
      */
     async bind(recorder: string, pod: PodIdentity): Promise<void> {
+      pods.forget(recorder) // Who brings a recorder's document again met a store that was emptied, with its attestation.
       const owner = await podOf(recorder)
       if (owner === pod.podUid) return
       if (owner !== null) throw notYours(recorder)
@@ -156,5 +192,6 @@ function createMemory<T>() {
       }
       return answer
     },
+    forget: (name: string): boolean => kept.delete(name),
   }
 }

@@ -7,13 +7,13 @@ import { Refusal } from './refusal.ts'
 export const objectBytesMax = 64 * 1024 * 1024
 
 /** What the request says its body has. @throws Refusal LENGTH_MISSING, OBJECT_TOO_LONG */
-export function bodyLength({ headers }: IncomingMessage): number {
+export function bodyLength({ headers }: IncomingMessage, bytesMax = objectBytesMax): number {
   const text = headers['content-length']
   // Node refuses a request that says it twice or not as a number.
   if (text === undefined || headers['transfer-encoding'] !== undefined)
     throw new Refusal('LENGTH_MISSING', 'the upload does not say how long it is')
   const length = Number(text)
-  if (length > objectBytesMax) throw new Refusal('OBJECT_TOO_LONG', `the upload has ${length} bytes, and may have ${objectBytesMax}`)
+  if (length > bytesMax) throw new Refusal('OBJECT_TOO_LONG', `the upload has ${length} bytes, and may have ${bytesMax}`)
   return length
 }
 

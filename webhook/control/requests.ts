@@ -1,31 +1,36 @@
 /**
- * One HTTP request: find out who asks and what for, let `objects.ts` do it, and say clearly what went wrong when it did not.
+ * One HTTP request: find out who asks and what for, let `objects.ts` or a route do it, and say clearly what went wrong when it did not.
  *
  * A refused request is one log line and one count; an object that is simply not there is neither. No line holds a token.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Log } from '../../base/log.ts'
 import { messageOf } from '../../base/errors.ts'
+import { createTokenBuckets, type Rate } from '../../base/token-bucket.ts'
 import { NotIdentified } from '../../cluster/identity/not-identified.ts'
+import type { PodIdentity } from '../../cluster/identity/pod.ts'
 import { BadKey, checkKey } from '../../session/stores/keys.ts'
 import type { Access } from './access.ts'
 import type { ControlKey } from './control-key.ts'
 import type { ControlMetrics } from './metrics.ts'
 import { deleteObject, getObject, listFolders, listObjects, putObject, readPieceBytes, sendJson, type Ask } from './objects.ts'
 import { Refusal } from './refusal.ts'
+import { findRoute, type Route, type RouteAsk } from './routes.ts'
 import type { OpenedStore, Stores } from './stores.ts'
-import type { Uploads } from './uploads.ts'
+import { createUploads, type Uploads } from './uploads.ts'
 
-/** Who asks. `id` is what limits count by, `name` what the log says. */
+/** Who asks. `id` is what limits count by, `name` what the log says, `pod` null for the reader. */
 export type Caller = {
   readonly id: string
   readonly name: string
+  readonly pod: PodIdentity | null
   readonly isReader: boolean
   readonly accessTo: (opened: OpenedStore) => Access
 }
 
 export type RequestOptions = {
   readonly stores: Stores
+  readonly routes: readonly Route[]
   readonly key: ControlKey
   readonly uploads: Uploads
   readonly reads: Uploads
@@ -37,6 +42,17 @@ export type RequestOptions = {
 /** A sidecar reads a few objects when it starts; what takes longer than this holds a place that others wait for. */
 const sidecarReadMillisecondsMax = 120_000
 
+/**
+ * Small messages are read whole before anything of the pod is looked at but its token, which whoever makes pods can have: what one pod has under
+ * way, and how often it asks, is bounded before. A sidecar sends some four a second.
+ */
+const messages = {
+  ...{ uploadsMax: 256, uploadsPerPodMax: 4, waitingMax: 4_000, waitingPerPodMax: 8, waitMilliseconds: 4_000 },
+  ...{ bytesMax: 64 * 1024 * 1024, bytesPerPodMax: 1024 * 1024 },
+}
+const messageBytes = 256 * 1024
+const messageRate: Rate = { perSecond: 20, burst: 100 }
+
 const tooLate = new Refusal('BUSY', 'the answer took too long')
 
 export type HandleRequest = (
@@ -47,12 +63,26 @@ export type HandleRequest = (
 
 export function createRequests(options: RequestOptions): HandleRequest {
   const { metrics, log } = options
+  const underWay = createUploads(messages)
+  const rates = createTokenBuckets(messageRate)
+
+  async function answerRoute(route: Route, ask: RouteAsk): Promise<void> {
+    const { pod, signal } = ask
+    if (!rates.take(pod.podUid)) throw new Refusal('TOO_MANY_UPLOADS', 'the pod asks too often')
+    if (route.isLong === true) return route.handle(ask)
+    const release = await underWay.acquire(pod, messageBytes, signal)
+    try {
+      await route.handle(ask)
+    } finally {
+      release()
+    }
+  }
 
   async function serve(
     request: IncomingMessage,
     response: ServerResponse,
     caller: Caller,
-    { store, rest, query }: Route,
+    { store, rest, query }: StorePath,
     signal: AbortSignal,
   ): Promise<void> {
     if (store === null) {
@@ -98,11 +128,14 @@ export function createRequests(options: RequestOptions): HandleRequest {
     let timer: NodeJS.Timeout | undefined
     try {
       if (options.isStopping()) throw new Refusal('STOPPING', 'this control is stopping')
-      const route = routeOf(request)
+      const route = findRoute(options.routes, request)
+      const storePath = route === null ? storePathOf(request) : null
       caller = await callerOf(request)
       // A timer of its own, which ends with the request: one that goes on for two minutes holds the request that long, thousands of them.
-      if (!caller.isReader) timer = setTimeout(() => gone.abort(tooLate), sidecarReadMillisecondsMax)
-      await serve(request, response, caller, route, gone.signal)
+      if (!caller.isReader && route?.isLong !== true) timer = setTimeout(() => gone.abort(tooLate), sidecarReadMillisecondsMax)
+      if (storePath !== null) return await serve(request, response, caller, storePath, gone.signal)
+      if (route === null || caller.pod === null) throw new Refusal('NOT_FOUND', 'there is nothing under this path')
+      await answerRoute(route, { request, response, pod: caller.pod, signal: gone.signal })
     } catch (error) {
       if (isGone) return void response.destroy()
       refuse(request, response, caller, gone.signal.aborted ? tooLate : refusalOf(error))
@@ -142,10 +175,10 @@ function refusalOf(error: unknown): Refusal {
 }
 
 /** `store` is null for the list of stores; `rest` is what follows the store's name. */
-type Route = { readonly store: string | null; readonly rest: string; readonly query: URLSearchParams }
+type StorePath = { readonly store: string | null; readonly rest: string; readonly query: URLSearchParams }
 
 /** @throws Refusal NOT_FOUND */
-function routeOf({ url = '' }: IncomingMessage): Route {
+function storePathOf({ url = '' }: IncomingMessage): StorePath {
   const parsed = URL.parse(url, 'https://control')
   const match = /^\/v1\/stores(?:\/([a-z0-9][a-z0-9.-]{0,252})\/(.+))?$/.exec(parsed?.pathname ?? '')
   // A path that a parser had to mend (`//`, `..`, `%2e`) may mean something else to whoever stands before control.

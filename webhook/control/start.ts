@@ -14,7 +14,7 @@ import { boundConnections } from '../../cluster/connections.ts'
 import { createSidecarAccess, readerAccess, type Access } from './access.ts'
 import { createAuthentication } from '../../cluster/identity/authenticate.ts'
 import type { ControlKey } from './control-key.ts'
-import { createControlMetrics } from './metrics.ts'
+import { createControlMetrics, type ControlMetrics } from './metrics.ts'
 import { createOpenRecordingStore, type ReadSecret } from './open-recording-store.ts'
 import { createOwners, type Owners } from './owners.ts'
 import { podName, type PodIdentity, type ReviewToken } from '../../cluster/identity/pod.ts'
@@ -22,7 +22,8 @@ import type { DescribePod } from './pod-description.ts'
 import { createProbes } from './probes.ts'
 import { Refusal } from './refusal.ts'
 import { createRequests, type Caller } from './requests.ts'
-import { createStores, type OpenedStore, type OpenRecordingStore, type StoreObject, type StoreStatus } from './stores.ts'
+import type { Route } from './routes.ts'
+import { createStores, type OpenedStore, type OpenRecordingStore, type StoreObject, type Stores, type StoreStatus } from './stores.ts'
 import { createUploads, standardUploadLimits, type UploadLimits } from './uploads.ts'
 
 /** PEM; `onChange` is told when `current` gives another. */
@@ -47,12 +48,26 @@ export type ControlServerOptions = {
   readonly registry: Registry
   readonly log: Log
   readonly uploadLimits?: Partial<UploadLimits>
+  /** The paths beside the objects of stores; made once, before the server listens. */
+  readonly routes?: (parts: ControlParts) => readonly Route[]
   /** Where a test puts a failing store, or other rules, in control's way. */
   readonly seams?: {
     readonly open?: OpenRecordingStore
     readonly access?: (pod: PodIdentity, opened: OpenedStore) => Access
     readonly callMilliseconds?: number
   }
+}
+
+/** What routes may need of the server. */
+export type ControlParts = {
+  readonly stores: Stores
+  /** Who wrote what in a store: each recorder's pod. */
+  readonly ownersOf: (opened: OpenedStore) => Owners
+  readonly key: ControlKey
+  readonly metrics: ControlMetrics
+  readonly log: Log
+  /** Aborted when control begins to stop: what answers for long ends then. */
+  readonly stopping: AbortSignal
 }
 
 export type ControlServer = AsyncDisposable & {
@@ -83,9 +98,10 @@ const requestMillisecondsMax = 60_000
 const keepAliveMilliseconds = 95_000
 /** A client that neither takes nor gives anything for so long is cut off. */
 const silenceMillisecondsMax = 60_000
-const connectionsMax = 4_096
+/** Of up to 6,000 sidecars each has one that stays, and up to four more while it stores; about 40 KiB each. */
+const connectionsMax = 12_288
 const readerConnectionsMax = 256
-const connectionsOfSidecarsMax = 3_584
+const connectionsOfSidecarsMax = 11_264
 /** Until a connection has shown what it is for. */
 const openingTimeouts = { handshakeTimeout: 10_000, connectionsCheckingInterval: 5_000 }
 const stopMillisecondsMax = 20_000
@@ -109,10 +125,11 @@ export async function startControlServer(options: ControlServerOptions): Promise
   const authenticate = createAuthentication({ reviewToken: options.reviewToken })
   const probes = createProbes()
   const owners = new WeakMap<OpenedStore, Owners>()
-  let isStopping = false
+  const stopping = new AbortController()
   const handle = createRequests({
+    routes: options.routes?.({ stores, ownersOf, key: options.key, metrics, log, stopping: stopping.signal }) ?? [],
     ...{ stores, key: options.key, uploads, reads: createUploads(readLimits), metrics, log },
-    isStopping: () => isStopping,
+    isStopping: () => stopping.signal.aborted,
   })
 
   function ownersOf(opened: OpenedStore): Owners {
@@ -129,7 +146,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
     connections.vouch(request.socket)
     const standard = (opened: OpenedStore): Access => createSidecarAccess({ pod, owners: ownersOf(opened), probes })
     const accessTo = (opened: OpenedStore): Access => seams.access?.(pod, opened) ?? standard(opened)
-    return { id: pod.podUid, name: podName(pod), isReader: false, accessTo }
+    return { id: pod.podUid, name: podName(pod), pod, isReader: false, accessTo }
   }
 
   const server = https.createServer({ ...certificates.current(), minVersion: 'TLSv1.3', ...openingTimeouts }, (request, response) => {
@@ -168,7 +185,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
 
   let stopped: Promise<void> | null = null
   async function stopOnce(): Promise<void> {
-    isStopping = true
+    stopping.abort()
     stores.close()
     connections.cutStrangers()
     await Promise.all([close(server), ...(reader === null ? [] : [close(reader)])])
@@ -180,7 +197,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
     readerPort,
     statuses: stores.statuses,
     lookAtStores: stores.lookAtAll,
-    reasonsNotReady: () => (isStopping ? ['it is stopping'] : []),
+    reasonsNotReady: () => (stopping.signal.aborted ? ['it is stopping'] : []),
     stop,
     [Symbol.asyncDispose]: stop,
   }
@@ -194,7 +211,7 @@ function readerCaller({ headers }: http.IncomingMessage): Promise<Caller> {
   const host = URL.parse(`http://${headers.host ?? ''}`)?.hostname ?? ''
   if (!isLoopback(host) || headers.origin !== undefined)
     return Promise.reject(new Refusal('NOT_FOUND', 'the reader answers programs on this machine, not pages of others'))
-  return Promise.resolve({ id: 'reader', name: 'reader', isReader: true, accessTo: () => readerAccess })
+  return Promise.resolve({ id: 'reader', name: 'reader', pod: null, isReader: true, accessTo: () => readerAccess })
 }
 
 function isLoopback(host: string): boolean {

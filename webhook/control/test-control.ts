@@ -42,6 +42,7 @@ export type TestControlOptions = {
   readonly uploadLimits?: ControlServerOptions['uploadLimits']
   readonly describePod?: ControlServerOptions['describePod']
   readonly reviewToken?: ControlServerOptions['reviewToken']
+  readonly routes?: ControlServerOptions['routes']
   /** A store to wrap or replace the folder's. */
   readonly over?: (directory: Store) => Store
   readonly log?: Log
@@ -113,6 +114,7 @@ export async function startTestControl(options: TestControlOptions = {}): Promis
       registry,
       log: options.log ?? createLog({ level: 'silent' }),
       uploadLimits: options.uploadLimits ?? {},
+      ...(options.routes === undefined ? {} : { routes: options.routes }),
       seams: { open: () => Promise.resolve(options.over?.(directory) ?? directory), ...options.seams },
     })
   async function tokenFile(pod: string): Promise<string> {

@@ -1,10 +1,12 @@
 /**
- * Keeps the AdmissionParameters object in step with the ClusterSessionPolicies and control's key; the images in it are the chart's.
+ * Keeps the AdmissionParameters object in step with the ClusterSessionPolicies and control's key. The images in it are the chart's; those that it
+ * once named are remembered beside them, because a rollback of the chart forgets.
  *
  * Makes none when there is none: without it the admission policies deny, which is what somebody who deleted it should see.
  */
 import type { Log } from '../../base/log.ts'
 import type { ClusterClient } from '../../cluster/client.ts'
+import { knownImagesMax } from '../../crds/admission-parameters.ts'
 import type { PolicyWorld } from '../../cluster/policy-world.ts'
 import { pathOf, resources } from '../../cluster/resources.ts'
 import { watchResource } from '../../cluster/watch-resource.ts'
@@ -46,9 +48,10 @@ export function keepParameters(options: {
       const key = controlPublicKey()
       const wanted = {
         ...admissionParametersOf(policies, (namespace) => world.namespaces.get(namespace)?.labels),
+        knownImages: knownImagesOf(seen.spec),
         ...(key === null ? {} : { controlPublicKeys: [key] }),
       }
-      const has = { exemptPods: [], foreignInitContainers: [], ...seen.spec }
+      const has = { exemptPods: [], foreignInitContainers: [], knownImages: [], ...seen.spec }
       if (isEqualJson(pick(has, wanted), wanted)) return
       await cluster.request({
         method: 'PATCH',
@@ -58,6 +61,11 @@ export function keepParameters(options: {
       })
     },
   }
+}
+
+function knownImagesOf({ images, knownImages }: Readonly<Record<string, unknown>>): string[] {
+  const all = [images, knownImages].flatMap((list) => (Array.isArray(list) ? list.filter((image) => typeof image === 'string') : []))
+  return [...new Set(all)].slice(0, knownImagesMax)
 }
 
 /** Of `from`, the fields that `like` has. */

@@ -44,7 +44,7 @@ const policies: readonly SessionPolicy[] = [
 ]
 
 const pod = (name: string, labels: Record<string, string>, policyHash: string | null, serviceAccount = 'default'): KeptPod => ({
-  ...{ namespace: 'shop', name, uid: name, labels, policyHash, serviceAccount, owner: null },
+  ...{ namespace: 'shop', name, uid: name, labels, policyHash, serviceAccount, owner: null, egress: null },
 })
 
 /** As the status would be if all pods were looked at. */
@@ -138,4 +138,22 @@ test('what contradicts is said of each policy that takes part, and of a policy t
   assert.deepEqual(index.findings(site).problems, [])
   index.setPod('api', pod('api', { app: 'api' }, null))
   assert.match(index.findings(all).problems[0]?.message ?? '', /another/)
+})
+
+test('of open ways the counters are told by state, with the names of a few', () => {
+  const index = createNamespacePods('shop')
+  index.setWorld({ namespaceLabels: {}, policies, clusterPolicies: [exempting] })
+  const [all] = policies
+  assert.ok(all !== undefined)
+  const states = ['Closed', 'Open', 'NotMeasured', 'NotReported', 'CredentialsOnly'] as const
+  for (let number = 0; number < 50; number++)
+    index.setPod(`p${number}`, { ...pod(`p${number}`, { app: 'web' }, 'x'), egress: states[number % 5] ?? null })
+  index.setPod('exempt', { ...pod('exempt', { tier: 'exporter' }, 'x'), egress: 'Open' })
+  index.setPod('bare', pod('bare', { app: 'web' }, null))
+  const { egress } = index.findings(all)
+  assert.deepEqual(egress.counts, { Closed: 10, Open: 10, NotMeasured: 10, NotReported: 10, CredentialsOnly: 10 })
+  assert.equal(egress.openNames.length, 5)
+  for (let number = 1; number < 50; number += 5) index.setPod(`p${number}`, { ...pod(`p${number}`, { app: 'web' }, 'x'), egress: 'Closed' })
+  assert.deepEqual([index.findings(all).egress.counts.Open, index.findings(all).egress.openNames], [0, []])
+  assert.deepEqual(index.egress(), { Closed: 20, Open: 0, NotMeasured: 10, NotReported: 10, CredentialsOnly: 10 })
 })

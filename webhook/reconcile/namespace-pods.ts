@@ -11,7 +11,7 @@ import { mergePolicies, type Merge, type Problem } from '../../crds/merge.ts'
 import type { ClusterSessionPolicy } from '../../crds/cluster-session-policy.ts'
 import { selectorMatches, type Labels } from '../../crds/label-selector.ts'
 import type { SessionPolicy } from '../../crds/session-policy.ts'
-import type { KeptPod } from './kept-pod.ts'
+import type { Egress, KeptPod } from './kept-pod.ts'
 
 export type PolicyWorld = {
   readonly namespaceLabels: Labels
@@ -22,9 +22,13 @@ export type PolicyWorld = {
 
 export type PodCounts = { readonly matched: number; readonly injected: number; readonly stale: number; readonly bare: number }
 
+/** Pods with a sidecar, by what is known of the ways past it. `openNames` are the first few of those that are open. */
+export type EgressCounts = { readonly counts: Readonly<Record<Egress, number>>; readonly openNames: readonly string[] }
+
 /** What was found of one policy, over all pods that it is for. */
 export type PolicyFindings = {
   readonly pods: PodCounts
+  readonly egress: EgressCounts
   /** Of those pods. */
   readonly serviceAccounts: ReadonlySet<string>
   /** Why pods that it is for cannot be admitted; each once. */
@@ -36,10 +40,16 @@ type Group = {
   readonly labels: Labels
   readonly byHash: Map<string | null, number>
   readonly byServiceAccount: Map<string, number>
+  readonly byEgress: Map<Egress, number>
+  /** Of pods that are open. */
+  readonly openNames: Set<string>
   total: number
   /** Worked out when it is asked for, until policies change. */
   judged: { readonly merge: Merge; readonly policies: readonly string[] } | null
 }
+
+const openNamesToldMax = 5
+const egressStates: readonly Egress[] = ['Closed', 'Open', 'NotMeasured', 'NotReported', 'CredentialsOnly']
 
 export type NamespacePods = ReturnType<typeof createNamespacePods>
 
@@ -54,7 +64,10 @@ export function createNamespacePods(namespace: string) {
     const id = JSON.stringify(told)
     let group = groups.get(id)
     if (group === undefined) {
-      group = { id, labels: Object.fromEntries(told), byHash: new Map(), byServiceAccount: new Map(), total: 0, judged: null }
+      group = {
+        ...{ id, labels: Object.fromEntries(told), byHash: new Map(), byServiceAccount: new Map() },
+        ...{ byEgress: new Map(), openNames: new Set(), total: 0, judged: null },
+      }
       groups.set(id, group)
     }
     return group
@@ -64,6 +77,9 @@ export function createNamespacePods(namespace: string) {
     group.total += by
     addTo(group.byHash, pod.policyHash, by)
     addTo(group.byServiceAccount, pod.serviceAccount, by)
+    if (pod.egress !== null) addTo(group.byEgress, pod.egress, by)
+    if (pod.egress === 'Open' && by === 1) group.openNames.add(pod.name)
+    else group.openNames.delete(pod.name)
   }
 
   function judged(group: Group): NonNullable<Group['judged']> {
@@ -83,6 +99,19 @@ export function createNamespacePods(namespace: string) {
     const { policies } = judged(known.group)
     if (known.group.total === 0) groups.delete(known.group.id)
     return policies
+  }
+
+  function egressOf(some: Iterable<Group>): EgressCounts {
+    const counts = Object.fromEntries(egressStates.map((state) => [state, 0])) as Record<Egress, number>
+    const openNames: string[] = []
+    for (const group of some) {
+      for (const [state, total] of group.byEgress) counts[state] += total
+      for (const name of group.openNames) {
+        if (openNames.length === openNamesToldMax) break
+        openNames.push(name)
+      }
+    }
+    return { counts, openNames: openNames.sort() }
   }
 
   return {
@@ -125,6 +154,7 @@ export function createNamespacePods(namespace: string) {
       const sums = { matched: 0, injected: 0, stale: 0, bare: 0 }
       const serviceAccounts = new Set<string>()
       const problems = new Map<string, Problem>()
+      const met: Group[] = []
       const note = (merge: Merge): void => {
         if (merge.kind === 'conflict') for (const problem of merge.problems) problems.set(problem.message, problem)
       }
@@ -132,6 +162,7 @@ export function createNamespacePods(namespace: string) {
         const { merge, policies } = judged(group)
         if (group.total === 0 || !policies.includes(name)) continue
         note(merge)
+        met.push(group)
         const bare = group.byHash.get(null) ?? 0
         const injected = merge.kind === 'merged' ? (group.byHash.get(merge.policy.hash) ?? 0) : 0
         sums.matched += group.total
@@ -145,8 +176,10 @@ export function createNamespacePods(namespace: string) {
         const facts = { namespace, namespaceLabels: world.namespaceLabels, podLabels: exampleLabels(policy) }
         if (namesFor(facts.podLabels, world.policies).includes(name)) note(mergePolicies(facts, world.policies, world.clusterPolicies))
       }
-      return { pods: sums, serviceAccounts, problems: [...problems.values()] }
+      return { pods: sums, egress: egressOf(met), serviceAccounts, problems: [...problems.values()] }
     },
+    /** Of all pods with a sidecar that are not exempt. */
+    egress: (): EgressCounts['counts'] => egressOf([...groups.values()].filter((group) => judged(group).merge.kind !== 'exempt')).counts,
     /** Pods with a sidecar and without one, of all that are not exempt. */
     totals(): { injected: number; bare: number } {
       const totals = { injected: 0, bare: 0 }

@@ -2,7 +2,7 @@
 import type { Problem } from '../../crds/merge.ts'
 import type { KeptObject } from '../../cluster/policy-world.ts'
 import type { Finding } from '../../cluster/conditions.ts'
-import type { PodCounts } from './namespace-pods.ts'
+import type { EgressCounts, PodCounts } from './namespace-pods.ts'
 import type { Rights } from './service-account-rights.ts'
 
 export type PolicyFacts = {
@@ -11,6 +11,11 @@ export type PolicyFacts = {
   readonly unreadable: string | null
   readonly isNamespaceOptedIn: boolean
   readonly pods: PodCounts
+  readonly egress: EgressCounts
+  /** What the policy itself asks for; null when it cannot be read. */
+  readonly mode: 'Relay' | 'CredentialsOnly' | null
+  /** Databases that address blocks of its `network.allow` open, as sentences. */
+  readonly opened: readonly string[]
   readonly problems: readonly Problem[]
   /** The RecordingStore that it names, and what is there of that name. */
   readonly storeName: string
@@ -20,7 +25,7 @@ export type PolicyFacts = {
 }
 
 export function policyFindings(facts: PolicyFacts): Finding[] {
-  return [ready(facts), storeReachable(facts), egressEnforced, credentialsIsolated(facts)]
+  return [ready(facts), storeReachable(facts), egressEnforced(facts), credentialsIsolated(facts)]
 }
 
 function ready(facts: PolicyFacts): Finding {
@@ -71,12 +76,45 @@ function storeReachable({ storeName, store }: PolicyFacts): Finding {
   return { type, status: reported.status, reason: reported.reason, message: reported.message }
 }
 
-const egressEnforced: Finding = {
-  type: 'EgressEnforced',
-  status: 'False',
-  reason: 'NotBuiltIn',
-  message:
-    'This release takes the credential away and does not close the network: sidecars reach the database directly, and an agent that gets a credential elsewhere could too. Until a release does, write a NetworkPolicy.',
+const credentialsOnlyMessage =
+  'Mode CredentialsOnly takes the credential away and leaves the network alone: an agent that is given another credential has another way. Write enforcement.mode: Relay to close it, and make the pods again.'
+
+/** So many of its own sentences are told. */
+const openedToldMax = 3
+
+/** As the sidecars measured it and control wrote it on the pods. */
+function egressEnforced(facts: PolicyFacts): Finding {
+  const { unreadable, isNamespaceOptedIn, egress, mode, opened } = facts
+  const { counts, openNames } = egress
+  const allowed = opened.length === 0 ? '' : ` Beware, the policy itself opens a way: ${opened.slice(0, openedToldMax).join('; ')}.`
+  const say = (status: Finding['status'], reason: string, message: string): Finding => ({
+    ...{ type: 'EgressEnforced', status, reason },
+    message: `${message}${allowed}`,
+  })
+  if (unreadable !== null || !isNamespaceOptedIn) return say('Unknown', 'NotInForce', 'The policy is not in force; Ready says why.')
+  if (counts.Open > 0)
+    return say(
+      'False',
+      'OpenPath',
+      `Pods reach a database past their sidecar: ${openNames.join(', ')}${counts.Open > openNames.length ? ` and ${counts.Open - openNames.length} more` : ''}. Look at what enforces NetworkPolicies on their nodes, and at NetworkPolicies that allow more than steno's; the condition steno.dev/EgressClosed of each pod says which address.`,
+    )
+  if (counts.CredentialsOnly > 0) return say('False', 'CredentialsOnly', credentialsOnlyMessage)
+  if (counts.NotReported > 0)
+    return say(
+      'Unknown',
+      'NotReported',
+      `${counts.NotReported} pods have not reported for a while whether their way is closed. Look at the pods' sidecars and at Deployment steno-control.`,
+    )
+  if (counts.NotMeasured > 0)
+    return say(
+      'Unknown',
+      'NotMeasured',
+      `The sidecars of ${counts.NotMeasured} pods reach the database neither directly nor through the relay, so nobody knows whether the direct way is closed. Look at Deployment steno-relay and at the database.`,
+    )
+  if (counts.Closed > 0) return say('True', 'Closed', 'No pod reaches a database past its sidecar: each measures it all the time.')
+  return mode === 'CredentialsOnly'
+    ? say('False', 'CredentialsOnly', credentialsOnlyMessage)
+    : say('Unknown', 'NoPods', 'The policy is for no pod with a sidecar, so there is no way to measure.')
 }
 
 const reasonTexts: Readonly<Record<Extract<Rights, { kind: 'open' }>['reason'], string>> = {

@@ -6,6 +6,7 @@ import { watchPolicyWorld } from '../../cluster/policy-world.ts'
 import { startTestApi, type TestApi } from '../../cluster/test-api.ts'
 import { testLog, until } from '../../cluster/test-support.ts'
 import type { Condition } from '../../cluster/conditions.ts'
+import { standardNetworkSettings } from './network-policies/settings.ts'
 import { startReconcile } from './reconcile.ts'
 
 const timeout = 20_000
@@ -30,7 +31,14 @@ function reconcile(api: TestApi) {
   const ending = new AbortController()
   const timing = { retryMillisecondsFirst: 5 }
   const world = watchPolicyWorld({ cluster: api.client, log, timing })
-  const settings = { parametersName: 'steno', instance: 'test', statusMilliseconds: 5, rightsMilliseconds: 50, watchTiming: timing }
+  const settings = {
+    parametersName: 'steno',
+    instance: 'test',
+    statusMilliseconds: 5,
+    rightsMilliseconds: 50,
+    network: standardNetworkSettings('steno-system'),
+    watchTiming: timing,
+  }
   const running = startReconcile({ cluster: api.client, world, controlPublicKey: () => 'PEM', settings, log, signal: ending.signal })
   return {
     lines,
@@ -132,6 +140,7 @@ test(
       stenoNamespace: 'steno-system',
       exemptPods: ['shop', 'other'].map((name) => ({ namespace: name, matchLabels: { tier: 'exporter' } })),
       foreignInitContainers,
+      knownImages: ['steno:1'],
       controlPublicKeys: ['PEM'],
     })
     assert.equal(reasonOf(api, at.floor, 'Ready'), 'InForce')
@@ -141,6 +150,23 @@ test(
     await until(() => (spec()['exemptPods'] as unknown[]).length === 0 && (spec()['foreignInitContainers'] as unknown[]).length === 0)
   },
 )
+
+test('an image that the chart named once stays known after a rollback, which names it no more', { timeout }, async () => {
+  await using api = await startTestApi()
+  const spec = () => api.get(at.parameters)?.['spec'] as Record<string, unknown>
+  const install = (images: string[]) => api.put(at.parameters, { metadata: { name: 'steno' }, spec: { ...spec(), images } })
+  api.put(at.parameters, { metadata: { name: 'steno' }, spec: { images: ['steno:1'], stenoNamespace: 'steno-system' } })
+  await using __ = reconcile(api)
+  await until(() => JSON.stringify(spec()['knownImages']) === '["steno:1"]')
+  install(['steno:2', 'steno:1'])
+  await until(() => JSON.stringify(spec()['knownImages']) === '["steno:2","steno:1"]')
+  install(['steno:1'])
+  await until(() => JSON.stringify(spec()['knownImages']) === '["steno:1","steno:2"]')
+  assert.deepEqual(spec()['images'], ['steno:1'])
+  install(Array.from({ length: 8 }, (_, at_) => `steno:${at_ + 3}`))
+  await until(() => (spec()['knownImages'] as string[]).length === 8)
+  assert.ok(!(spec()['knownImages'] as string[]).includes('steno:2'), 'the oldest goes')
+})
 
 test('a conflict with another writer is worked on again, and nobody’s words are lost', { timeout }, async () => {
   await using api = await startTestApi()

@@ -15,8 +15,12 @@ import { resources } from '../../cluster/resources.ts'
 import { watchResource, type ResourceWatch, type WatchTiming } from '../../cluster/watch-resource.ts'
 import { createEventRecorder } from './event-recorder.ts'
 import { keptPod, type KeptPod } from './kept-pod.ts'
-import { createNamespacePods, type NamespacePods } from './namespace-pods.ts'
+import { createNamespacePods, type EgressCounts, type NamespacePods } from './namespace-pods.ts'
 import { keepParameters } from './keep-parameters.ts'
+import { keepNetworkPolicies } from './network-policies/keep-network-policies.ts'
+import type { LookUp } from './network-policies/database-addresses.ts'
+import { needsAddresses } from './network-policies/network-policies-of.ts'
+import type { NetworkSettings } from './network-policies/settings.ts'
 import { createRightsKeeper } from './rights-keeper.ts'
 import { createStatusWork } from './status-work.ts'
 import { createWorkQueue } from '../../cluster/work-queue.ts'
@@ -30,6 +34,7 @@ export type ReconcileSettings = {
   readonly statusMilliseconds: number
   /** How long the rights of a ServiceAccount count as known. */
   readonly rightsMilliseconds: number
+  readonly network: NetworkSettings
   readonly watchTiming?: Partial<WatchTiming>
 }
 
@@ -41,8 +46,10 @@ export type Reconcile = {
   refreshParameters(): void
   /** Control fell silent, or is heard again. */
   refreshStores(): void
+  /** NetworkPolicies that somebody else had changed or deleted. */
+  readonly repaired: number
   /** Pods with a sidecar and without one, for each opted-in namespace. */
-  podTotals(): { namespace: string; injected: number; bare: number }[]
+  podTotals(): { namespace: string; injected: number; bare: number; egress: EgressCounts['counts'] }[]
   /** Fulfilled when what was under way has ended. */
   readonly stopped: Promise<void>
 }
@@ -59,6 +66,8 @@ export function startReconcile(options: {
   readonly controlPublicKey: () => string | null
   /** Whether what control said of the stores is too old to count. */
   readonly isControlSilent?: () => boolean
+  /** The addresses behind the name of a database; without it the system is asked. */
+  readonly lookUp?: LookUp
   readonly settings: ReconcileSettings
   readonly log: Log
   readonly signal: AbortSignal
@@ -74,7 +83,18 @@ export function startReconcile(options: {
       for (const name of namespaces.get(namespace)?.pods.policiesOfServiceAccount(account) ?? []) addPolicy(`${namespace}/${name}`)
     },
   })
-  const statuses = createStatusWork({ cluster, world, namespaces, rights, events, isControlSilent })
+  const addNetworkPolicies = (namespace: string): void => queue.add(`NetworkPolicies ${namespace}`)
+  const network = keepNetworkPolicies({
+    ...{ cluster, world, events, log, signal },
+    settings: settings.network,
+    ...(settings.watchTiming === undefined ? {} : { timing: settings.watchTiming }),
+    ...(options.lookUp === undefined ? {} : { lookUp: options.lookUp }),
+    onChange(namespace) {
+      addNetworkPolicies(namespace)
+      addPoliciesWhere((kept) => kept.namespace === namespace && kept.policy !== null && needsAddresses(kept.policy))
+    },
+  })
+  const statuses = createStatusWork({ cluster, world, namespaces, rights, events, network, isControlSilent })
   const refreshParameters = (): void => queue.add('AdmissionParameters')
   const parameters = keepParameters({
     ...{ cluster, world, controlPublicKey, log, signal },
@@ -96,6 +116,8 @@ export function startReconcile(options: {
           return statuses.recordingStore(name)
         case 'AdmissionParameters':
           return parameters.keep()
+        case 'NetworkPolicies':
+          return network.keep(name)
         default:
           throw new Error(`there is no work for ${key}`)
       }
@@ -119,6 +141,7 @@ export function startReconcile(options: {
       onChange({ key, before, after }) {
         const pod = after ?? null
         for (const policy of pods.setPod(key, pod)) addPolicy(`${name}/${policy}`)
+        if (pod?.egress === 'Open' && before?.egress !== 'Open') statuses.tellOpen(pod)
         if (pod !== null && before === undefined && watch.isSynced()) statuses.tellIfBare(name, pod)
       },
     })
@@ -159,6 +182,7 @@ export function startReconcile(options: {
         if (before !== undefined && after !== undefined && before.generation === after.generation) return queue.add(`SessionPolicy ${key}`)
         const namespace = (after ?? before)?.namespace ?? ''
         refresh(namespace)
+        addNetworkPolicies(namespace)
         queue.add(`SessionPolicy ${key}`)
         return addPoliciesWhere((kept) => kept.namespace === namespace)
       }
@@ -178,6 +202,7 @@ export function startReconcile(options: {
         if (after === undefined) closeNamespace(key)
         else if (namespaces.has(key)) refresh(key)
         else openNamespace(key)
+        addNetworkPolicies(key)
         refreshParameters()
         return addPoliciesWhere(({ namespace }) => namespace === key)
       }
@@ -190,7 +215,10 @@ export function startReconcile(options: {
     await Promise.race([world.synced, aborted(signal)])
     if (signal.aborted) return () => undefined
     const forget = world.subscribe(take)
-    for (const { name } of world.namespaces.values()) openNamespace(name)
+    for (const { name } of world.namespaces.values()) {
+      openNamespace(name)
+      addNetworkPolicies(name)
+    }
     addPoliciesWhere(() => true)
     for (const { name } of world.clusterPolicies.values()) queue.add(`ClusterSessionPolicy ${name}`)
     for (const { name } of world.recordingStores.values()) queue.add(`RecordingStore ${name}`)
@@ -213,7 +241,10 @@ export function startReconcile(options: {
     refreshStores() {
       for (const { name } of world.recordingStores.values()) queue.add(`RecordingStore ${name}`)
     },
-    podTotals: () => [...namespaces].map(([namespace, { pods }]) => ({ namespace, ...pods.totals() })),
+    get repaired() {
+      return network.repaired
+    },
+    podTotals: () => [...namespaces].map(([namespace, { pods }]) => ({ namespace, ...pods.totals(), egress: pods.egress() })),
     stopped: run().catch((error: unknown) => log.error({ error: messageOf(error) }, 'reconcile ended with an error')),
   }
 }

@@ -10,6 +10,7 @@ import { pathOf, resources, type Resource } from '../../cluster/resources.ts'
 import { isEqualJson, withFindings, type Finding } from '../../cluster/conditions.ts'
 import type { EventRecorder } from './event-recorder.ts'
 import type { KeptPod } from './kept-pod.ts'
+import type { KeptNetworkPolicies } from './network-policies/keep-network-policies.ts'
 import { policyFindings } from './policy-status.ts'
 import type { ReconciledNamespace } from './reconcile.ts'
 import type { RightsKeeper } from './rights-keeper.ts'
@@ -17,6 +18,7 @@ import type { RightsKeeper } from './rights-keeper.ts'
 const silentMessage =
   'Control has said nothing for some minutes, so nobody knows whether the store is reached; recordings wait in the spools of the pods meanwhile. Look at Deployment steno-control and its log.'
 const noPods = { matched: 0, injected: 0, stale: 0, bare: 0 }
+const noEgress = { counts: { Closed: 0, Open: 0, NotMeasured: 0, NotReported: 0, CredentialsOnly: 0 }, openNames: [] }
 
 export function createStatusWork(options: {
   readonly cluster: Pick<ClusterClient, 'request'>
@@ -24,9 +26,10 @@ export function createStatusWork(options: {
   readonly namespaces: ReadonlyMap<string, ReconciledNamespace>
   readonly rights: RightsKeeper
   readonly events: EventRecorder
+  readonly network: Pick<KeptNetworkPolicies, 'openedBy'>
   readonly isControlSilent: () => boolean
 }) {
-  const { cluster, world, namespaces, rights, events, isControlSilent } = options
+  const { cluster, world, namespaces, rights, events, network, isControlSilent } = options
 
   async function write(resource: Resource, kept: KeptObject, findings: readonly Finding[], more: Status = {}): Promise<void> {
     const { namespace, name, generation, resourceVersion, status: before } = kept
@@ -49,7 +52,8 @@ export function createStatusWork(options: {
     }
     for (const finding of findings) {
       const old = before.conditions?.find(({ type }) => type === finding.type)
-      if (finding.type !== 'Ready' || (old?.status === finding.status && old.reason === finding.reason)) continue
+      const isTold = finding.type === 'Ready' || (finding.type === 'EgressEnforced' && finding.reason === 'OpenPath')
+      if (!isTold || (old?.status === finding.status && old.reason === finding.reason)) continue
       const { uid } = kept
       events.tell({
         regarding: { resource, namespace, name, uid },
@@ -77,6 +81,9 @@ export function createStatusWork(options: {
         ...{ namespace, pods, storeName },
         unreadable: kept.problem,
         isNamespaceOptedIn: entry !== undefined,
+        egress: found?.egress ?? noEgress,
+        mode: policy?.spec.enforcement.mode ?? null,
+        opened: network.openedBy(namespace, kept.name),
         problems: found?.problems ?? [],
         store: world.recordingStores.get(storeName),
         rights: new Map([...(found?.serviceAccounts ?? [])].map((account) => [account, rights.get(namespace, account)])),
@@ -122,6 +129,17 @@ export function createStatusWork(options: {
           ? { type: 'Ready', status: 'Unknown', reason: 'NotReported', message: 'Control has not said yet whether it reaches the store.' }
           : { type: 'Ready', status: reported.status, reason: reported.reason, message: reported.message }
       await write(resources.recordingStores, kept, [ready])
+    },
+
+    /** Says at a pod that it reaches a database past its sidecar. */
+    tellOpen({ namespace, name, uid }: KeptPod): void {
+      events.tell({
+        regarding: { resource: resources.pods, namespace, name, uid },
+        type: 'Warning',
+        reason: 'OpenPath',
+        action: 'Measure',
+        note: 'The pod reaches a database past its sidecar. Look at what enforces NetworkPolicies on its node, and at NetworkPolicies that allow more than steno’s; the condition steno.dev/EgressClosed says which address.',
+      })
     },
 
     /** Says at a pod that it should have a sidecar and has none. */
