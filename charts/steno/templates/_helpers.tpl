@@ -50,7 +50,7 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{- /* Of webhook and control alike. The probes' port also serves /metrics. */ -}}
+{{- /* Of webhook, control and relay alike. The probes' port also serves /metrics. */ -}}
 {{- define "steno.serverContainer" -}}
 image: {{ include "steno.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
