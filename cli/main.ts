@@ -58,6 +58,12 @@ const entries: readonly Entry[] = [
     load: () => import('./control.ts'),
     unconfigured: true,
   },
+  {
+    name: 'relay',
+    summary: 'be the only way from a cluster’s agents to their databases',
+    load: () => import('./relay.ts'),
+    unconfigured: true,
+  },
   { name: 'webhook', summary: 'answer the API server about the pods of a cluster', load: () => import('./webhook.ts'), unconfigured: true },
   { name: 'completion', summary: 'print what makes bash, zsh or fish complete steno', load: () => import('./completion.ts') },
   { name: 'man', summary: 'print the manual page', load: () => import('./man.ts') },

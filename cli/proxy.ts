@@ -11,6 +11,7 @@ import {
   defaultSegmentLimits,
   defaultSpoolLimits,
   startProxy,
+  storeWaitMillisecondsStandard,
   traceSettingsFrom,
   type ProxySettings,
   type Stopped,
@@ -39,6 +40,8 @@ type Options = {
   readonly databases: readonly string[]
   readonly agentTokenFile?: string
   readonly allowCleartextPassword: boolean
+  readonly level: 'results' | 'stored'
+  readonly storeWaitMilliseconds: number
   readonly onRecordFailure: 'block' | 'continue'
   readonly recordWaitMilliseconds: number
   readonly spoolBytesMax: number
@@ -75,6 +78,18 @@ export function command(): Command {
     .option('--databases <name...>', "databases open to agents beside the upstream's own (custody)", [])
     .option('--agent-token-file <file>', 'a file with the token that agents must give as their password (custody)')
     .option('--allow-cleartext-password', 'send the password in the clear without TLS when the database asks for that', false)
+    .addOption(
+      new Option('--level <level>', 'when results reach agents: once the spool has them, or only once the store has (slower)')
+        .choices(['results', 'stored'])
+        .default('results'),
+    )
+    .addOption(
+      milliseconds(
+        '--store-wait-milliseconds <n>',
+        'how long a result waits for the store at level stored before its session ends',
+        storeWaitMillisecondsStandard,
+      ),
+    )
     .addOption(
       new Option('--on-record-failure <what>', 'what happens to traffic that cannot be recorded')
         .choices(['block', 'continue'])
@@ -192,6 +207,8 @@ export function settingsFrom(options: Options, environment: NodeJS.ProcessEnv): 
       unshippedMillisecondsMax: options.spoolAgeMillisecondsMax,
     },
     segment: { bytesMax: Math.min(options.segmentBytesMax, segmentBytesLargest), ageMilliseconds: options.segmentMilliseconds },
+    level: options.level,
+    storeWaitMilliseconds: Math.min(options.storeWaitMilliseconds, timerMillisecondsMax),
     onRecordFailure: options.onRecordFailure,
     recordWaitMilliseconds: options.recordWaitMilliseconds,
     connectionsMax: options.connectionsMax,

@@ -15,6 +15,7 @@ import { safeJson } from './search/statement-document.ts'
 import { filterSessions } from './search/wanted-sessions.ts'
 import { wholeNumber } from './search/whole-number.ts'
 import { openExistingStore, storeOption, type StoreOptions } from './store-option.ts'
+import { lostText } from './lost-text.ts'
 import { displayWidth, printableLine, shorten } from './text.ts'
 import { shownDuration } from './times.ts'
 
@@ -46,7 +47,8 @@ export function command(): Command {
       'after',
       `${filterHelp}
 Filters that speak of SQL, outcome, duration, fingerprint or trace list the sessions that have such a statement.
-A damaged session is always listed: nobody can say that it does not fit.
+A damaged session is always listed: nobody can say that it does not fit. A lost one was cut off with its pod; the last column says
+how much of it is missing.
 
 Examples:
   steno sessions --since 1d --user shop
@@ -79,7 +81,7 @@ async function* sessionLines(store: Store, options: Options): AsyncGenerator<str
       break
     }
     const isPods = session.identity !== null && podOf(session.identity) !== null
-    // Nothing is read ahead, so the first pod that comes after others brings its column along.
+    // Nothing that is shown is held back, so the first pod that comes after others brings its column along.
     if (json !== true && (shown === 0 || (isPods && !withPods))) {
       withPods = isPods
       yield line(titles, withPods)
@@ -90,12 +92,12 @@ async function* sessionLines(store: Store, options: Options): AsyncGenerator<str
   progress.clear()
   reportCutShort(counts)
   if (json === true) return
-  if (shown === 0) yield `no sessions ${counts.sessions === 0 ? '' : 'that fit '}in ${store.url}`
+  if (shown === 0) yield `no sessions ${counts.sessions === 0 ? '' : 'that fit '}in ${placeOf(store.url)}`
   if (more) yield `only the newest ${shown} are shown; --limit shows more`
 }
 
 /** The table row of a session, before it is cut to the columns' widths. */
-export function cellsOf({ session, state, opened, closed, statements, identity, problem }: SessionSummary, utc: boolean): string[] {
+export function cellsOf({ session, state, opened, closed, statements, identity, problem, lost }: SessionSummary, utc: boolean): string[] {
   const application = identity?.asserted['application_name'] ?? ''
   const pod = identity === null ? null : podOf(identity)
   return [
@@ -107,7 +109,7 @@ export function cellsOf({ session, state, opened, closed, statements, identity, 
     identity?.user ?? '?',
     identity?.database ?? '?',
     pod === null ? '' : `${pod.namespace}/${pod.name}`,
-    problem === undefined ? application : problem,
+    problem ?? (lost === undefined ? application : [application, lostText(lost)].filter((text) => text !== '').join(' ')),
   ]
 }
 
@@ -128,4 +130,9 @@ function line(cells: readonly string[], withPods: boolean): string {
 function clockTime(milliseconds: number, utc: boolean): string {
   const offset = utc ? 0 : new Date(milliseconds).getTimezoneOffset() * 60_000
   return new Date(milliseconds - offset).toISOString().slice(0, 19).replace('T', ' ')
+}
+
+/** Where a store is, for people: what is read from control may come through a port that kubectl forwards, which says nothing. */
+function placeOf(url: string): string {
+  return url.replace(/^control\+http:.*\/([^/]+)$/, 'RecordingStore $1')
 }

@@ -24,7 +24,7 @@ Examples:
   steno show last --statement 5                # one statement with its parameters, rows and errors
   steno show last --json | jq -r 'select(.error) | .sql'
 
-With --json each line is one JSON object. Without --statement: {"type":"session", identity, close, gaps}, then one
+With --json each line is one JSON object. Without --statement: {"type":"session", identity, close, gaps, lost}, then one
 {"type":"statement", …} for each. With --statement: {"type":"statement", …}, then {"type":"row", values} (values as psql
 shows them) or {"type":"copy", direction, data} (base64), then {"type":"end", rows, rowsShown, brokenBy}.
 

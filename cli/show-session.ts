@@ -3,12 +3,19 @@
  */
 import type { StatementSummary } from '../postgres/statement.ts'
 import type { Gap, SessionClose, SessionIdentity } from '../session/identity.ts'
+import type { LostPart } from '../session/read-session.ts'
 import { palette, type Palette } from './colour.ts'
+import { lostText } from './lost-text.ts'
 import { counted, printableLine, shorten } from './text.ts'
 import { shownDuration, shownOffset, shownTime } from './times.ts'
 
 /** How a session ended, or null while it has not; and what of it is missing. */
-export type Ending = { readonly close: SessionClose | null; readonly gaps: readonly Gap[] }
+export type Ending = {
+  readonly close: SessionClose | null
+  readonly gaps: readonly Gap[]
+  /** How much was lost with the recorder, when its loss is stated and the session has no end. */
+  readonly lost?: LostPart | null
+}
 
 const labelCells = 11
 
@@ -25,9 +32,10 @@ const reasons: Readonly<Record<SessionClose['reason'], string>> = {
   'recording-failed': 'it could no longer be recorded',
   shutdown: 'the proxy was stopped',
   killed: 'the proxy was killed',
+  'way-closed': 'the way to the database was closed to agents',
 }
 
-export function sessionLines(identity: SessionIdentity, { close, gaps }: Ending): string[] {
+export function sessionLines(identity: SessionIdentity, { close, gaps, lost = null }: Ending): string[] {
   const { client, upstream, serverParameters, versions, policy, trace } = identity
   const lasted = close === null ? '' : `, lasted ${shownDuration(Math.max(0, close.closed - identity.opened))}`
   return [
@@ -42,7 +50,7 @@ export function sessionLines(identity: SessionIdentity, { close, gaps }: Ending)
     ...podLines(identity.attested),
     ...pairLines('asserted', identity.asserted),
     ...(trace === null ? [] : [labelled('trace', `${trace.traceId}, span ${trace.spanId}`)]),
-    labelled('ended', close === null ? 'not yet, or not yet stored' : endingText(close)),
+    labelled('ended', close !== null ? endingText(close) : lost !== null ? lostText(lost) : 'not yet, or not yet stored'),
     ...gapLines(gaps),
   ]
 }

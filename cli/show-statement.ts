@@ -11,8 +11,10 @@ import { shownDuration, shownOffset, shownTime } from './times.ts'
 
 const transactions = { I: 'outside a transaction', T: 'inside a transaction', E: 'inside a failed transaction' } as const
 
-export function statementHeadLines(statement: StatementSummary, session: string, opened: number): string[] {
-  const { number, started, finished, rows, resultBytes, copy, place, decision, redacted } = statement
+/** `policy`: hash of the one that was in force when the statement began, as its index line has it. */
+export function statementHeadLines(statement: StatementSummary & { readonly policy?: string }, session: string, opened: number): string[] {
+  const { number, started, finished, rows, resultBytes, copy, place, decision, redacted, policy } = statement
+  const why = policy === undefined ? 'as no policy is set' : 'as the policy has no rule for statements'
   const copied = copy === undefined ? '' : `, COPY ${copy.direction}: ${counted(copy.messages, 'message')}, ${counted(copy.bytes, 'byte')}`
   return [
     labelled('statement', `${number} of session ${session}`),
@@ -20,10 +22,8 @@ export function statementHeadLines(statement: StatementSummary, session: string,
     labelled('how', wayText(statement)),
     labelled('result', `${resultText(statement)}, ${counted(rows, 'row')}, ${counted(resultBytes, 'byte')}${copied}`),
     labelled('began', transactions[statement.transactionBefore]),
-    labelled(
-      'decision',
-      decision.rule === '(none)' ? `${decision.kind}, as no policy is set` : `${decision.kind}, by rule ${decision.rule}`,
-    ),
+    labelled('decision', `${decision.kind}, ${decision.rule === '(none)' ? why : `by rule ${decision.rule}`}`),
+    ...(policy === undefined ? [] : [labelled('policy', policy)]),
     labelled('records', `${place.first} to ${place.last}`),
     ...(redacted === true
       ? [labelled('redacted', 'its literals were replaced before it was recorded, because it carries a credential')]

@@ -12,7 +12,7 @@ import type { ValueSettings } from '../postgres/values/settings.ts'
 import { textOf } from '../postgres/values/text-of.ts'
 import { isRightAligned } from '../postgres/values/types.ts'
 import { checkClose, checkGap, type Gap, type SessionClose, type SessionIdentity } from '../session/identity.ts'
-import { findSession, readIdentity, readRecords, readSessionManifest, readStatements } from '../session/read-session.ts'
+import { createLostSessions, findSession, readIdentity, readRecords, readSessionManifest, readStatements } from '../session/read-session.ts'
 import { recordType } from '../session/records.ts'
 import { parseJson } from '../session/shape.ts'
 import type { Store } from '../session/stores/store.ts'
@@ -23,7 +23,7 @@ import { createGrid, type GridColumn } from './grid.ts'
 import { printPaged, type PagerOptions } from './pager.ts'
 import { replayStatement, type Replayed } from './replay-statement.ts'
 import { jsonLine, showHelp } from './show-json.ts'
-import { sessionLines, statementHead, statementLines, type Ending } from './show-session.ts'
+import { type Ending, labelled, sessionLines, statementHead, statementLines } from './show-session.ts'
 import { parameterLines, sqlLines, statementHeadLines } from './show-statement.ts'
 import { checkStatementLine, type StatementLine } from './statement-line.ts'
 import { openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
@@ -78,27 +78,36 @@ async function* showSession(store: Store, session: string, options: ShowOptions)
   const { json } = options
   const colours = paletteFor(options)
   const identity = await readIdentity(store, session)
-  const ending = await readEnding(store, session)
+  const ending = await readEnding(store, identity)
   if (json === true) yield jsonLine({ type: 'session', identity, ...ending })
   else yield* [...sessionLines(identity, ending), '', colours.bold(statementHead)]
   const width = process.stdout.columns ?? widthDefault
+  let judgedBy = identity.policy?.hash
   for await (const statement of readStatements(store, session, checkStatementLine)) {
     if (json === true) yield jsonLine({ type: 'statement', ...statement })
-    else yield* statementLines(statement, identity.opened, width, colours)
+    else {
+      if (statement.policy !== undefined && statement.policy !== judgedBy) yield labelled('policy', `${statement.policy} from here on`)
+      judgedBy = statement.policy ?? judgedBy
+      yield* statementLines(statement, identity.opened, width, colours)
+    }
   }
 }
 
 /** From the manifest; a session that has none yet tells it by its records. */
-async function readEnding(store: Store, session: string): Promise<Ending> {
+async function readEnding(store: Store, { session, recorder }: SessionIdentity): Promise<Ending> {
   const manifest = await readSessionManifest(store, session)
-  if (manifest !== null) return { close: manifest.close, gaps: manifest.gaps }
+  if (manifest !== null) return { close: manifest.close, gaps: manifest.gaps, lost: null }
   let close: SessionClose | null = null
   const gaps: Gap[] = []
+  let records = 0
   for await (const { type, payload } of readRecords(store, session)) {
+    records += 1
     if (type === recordType.gap) gaps.push(checkGap(parseJson(payload, 'a gap record'), 'a gap record'))
     if (type === recordType.sessionClose) close = checkClose(parseJson(payload, 'the session-close record'), 'the session-close record')
   }
-  return { close, gaps }
+  let statements = 0
+  for await (const _ of readStatements(store, session)) statements += 1
+  return { close, gaps, lost: close === null ? await createLostSessions(store).part(recorder, session, { records, statements }) : null }
 }
 
 async function findStatement(store: Store, session: string, number: number): Promise<StatementLine> {
@@ -143,7 +152,7 @@ async function* statementText(
   const replayed = await finish(replay)
   const { statement, settings, brokenBy } = replayed
   const colours = paletteFor(options)
-  yield* [...statementHeadLines(statement, identity.session, identity.opened), '', ...sqlLines(statement), '']
+  yield* [...statementHeadLines({ ...indexed, ...statement }, identity.session, identity.opened), '', ...sqlLines(statement), '']
   const parameters = parameterLines(statement.parameters, settings, options.null)
   if (parameters.length > 0) yield* [...parameters, '']
   yield* messageLines(replayed, colours)

@@ -1,16 +1,16 @@
 /** `steno webhook`: what runs as the Deployment steno-webhook; reads what it is told, runs it until a signal, and ends it in good order. */
 import { Command } from 'commander'
 import { standardLeaseTiming, standardReconcileIntervals, startWebhook } from '../webhook/main.ts'
-import { addClusterOptions, clusterSettings, runUntilSignal, seconds, type ClusterOptions } from './webhook-options.ts'
+import { agentNetworkOption, networkSettings, type AgentNetwork } from './agent-network.ts'
+import { addClusterOptions, clusterSettings, runUntilSignal, seconds, type ClusterOptions } from './cluster-options.ts'
 
 type Options = ClusterOptions & {
   readonly sidecarImage: string
-  readonly controlUrl?: string
-  readonly relayEndpoint?: string
   readonly webhookConfiguration: string
   readonly admissionParameters: string
   readonly lease: string
   readonly rightsSeconds: number
+  readonly agentNetwork?: AgentNetwork
 }
 
 export function command(): Command {
@@ -20,8 +20,6 @@ export function command(): Command {
         "replicas leads: it keeps the statuses of policies, the parameters of the admission policies, and the webhook's certificates.",
     )
     .requiredOption('--sidecar-image <image>', 'the image of the sidecars')
-    .option('--control-url <url>', 'where sidecars find control; else https://steno-control.NAMESPACE.svc:443')
-    .option('--relay-endpoint <host:port>', 'where sidecars find the relay; else steno-relay.NAMESPACE.svc:8443')
     .option('--webhook-configuration <name>', 'the MutatingWebhookConfiguration whose caBundle is kept', 'steno')
     .option('--admission-parameters <name>', 'the AdmissionParameters that are kept in step with ClusterSessionPolicies', 'steno')
     .option('--lease <name>', 'the Lease by which replicas choose who leads', 'steno-webhook')
@@ -32,6 +30,7 @@ export function command(): Command {
         standardReconcileIntervals.rightsMilliseconds,
       ),
     )
+    .addOption(agentNetworkOption())
   return addClusterOptions(bare)
     .addHelpText(
       'after',
@@ -50,14 +49,13 @@ not wait. Exit code 0: it ended in good order; 1: it did not start.`,
       const settings = {
         ...common,
         sidecarImage: options.sidecarImage,
-        controlUrl: options.controlUrl ?? `https://steno-control.${common.namespace}.svc:443`,
-        relayEndpoint: options.relayEndpoint ?? `steno-relay.${common.namespace}.svc:8443`,
         webhookConfiguration: options.webhookConfiguration,
         parametersName: options.admissionParameters,
         leaseName: options.lease,
         leaseTiming: standardLeaseTiming,
         statusMilliseconds: standardReconcileIntervals.statusMilliseconds,
         rightsMilliseconds: options.rightsSeconds * 1000,
+        network: networkSettings(common.namespace, options.agentNetwork),
       }
       await runUntilSignal(options, async (log) => {
         const webhook = await startWebhook(settings, log)

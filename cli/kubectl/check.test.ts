@@ -82,6 +82,30 @@ for (const [what, container] of Object.entries({
   })
 }
 
+for (const [what, container] of Object.entries({
+  'a reference': { env: [variable] },
+  'a literal URL': { env: [{ name: 'ANYTHING', value: url }] },
+  'a command': { command: ['psql', url] },
+  'a Secret of variables': { envFrom: [{ secretRef: { name: 'orders-db' } }] },
+})) {
+  test(`a pod that no policy matches is not passed over when it carries ${what}`, async () => {
+    const { code, stdout } = await offline(files(pod(container)))
+    assert.equal(code, 0)
+    assert.match(stdout, /^Outcome: +admitted, with the sidecar, but no SessionPolicy matches it: .*not recorded$/m)
+    assert.match(stdout, /^Policies: +<none>: .*keeps whatever credential it has$/m)
+    assert.match(
+      stdout,
+      /^Warnings:\n {2}no SessionPolicy matches it, so it keeps its credential.*: agent: .*\n {2}it has no network path/m,
+    )
+    assert.ok(!stdout.includes(password))
+  })
+}
+
+test('a pod that no policy matches and that carries no connection has no warning', async () => {
+  const { stdout } = await offline(files(pod({ env: [{ name: 'LOG_LEVEL', value: 'debug' }] })))
+  assert.doesNotMatch(stdout, /Warnings/)
+})
+
 test('as JSON there is one object a pod, with the outcome and why', async () => {
   const { stdout } = await offline(
     files(pod(), pod({}, { name: 'other', namespace: 'else' }), policy, { kind: 'Namespace', metadata: { name: 'else' } }),
@@ -114,6 +138,7 @@ const cluster = {
   'get namespace shop': { metadata: { name: 'shop', labels: { 'steno.dev/inject': 'enabled' } } },
   'get -n shop sessionpolicies.steno.dev': { items: [policy] },
   'get clustersessionpolicies.steno.dev': { items: [] },
+  'get recordingstores.steno.dev': { items: [{ metadata: { name: 'default' } }] },
   'get admissionparameters.steno.dev steno': { spec: { images: ['steno:now'] } },
 }
 async function online(answers: KubectlAnswers, input: string, ...args: string[]): Promise<Ran> {
@@ -157,6 +182,33 @@ test('a namespace that is not opted in leaves the pod alone, with the command th
   const { code, stdout } = await online({ 'get namespace shop': { metadata: { name: 'shop' } } }, files(pod()))
   assert.equal(code, 0)
   assert.match(stdout, /left alone[\s\S]*kubectl label namespace shop steno\.dev\/inject=enabled/)
+})
+
+for (const [field, rule, spec] of [
+  ['hostNetwork', 'HostNetwork', { hostNetwork: true }],
+  ['hostPath', 'HostPath', { volumes: [{ name: 'node', hostPath: { path: '/' } }] }],
+] as const) {
+  test(`an exemption does not promise what the admission policies refuse: ${field}`, async () => {
+    const exempting = { ...floor, spec: { exemptPods: [{ namespaces: ['shop'], reason: 'The node agent needs the node.' }] } }
+    const answers = { 'get clustersessionpolicies.steno.dev': { items: [exempting] } }
+    const exempt = await online(answers, files(pod()))
+    assert.deepEqual([exempt.code, /admitted without a sidecar: exempt by/.test(exempt.stdout)], [0, true], exempt.stdout + exempt.stderr)
+    const bad = { ...pod(), spec: { containers: [{ name: 'agent', image: 'agent:1' }], ...spec } }
+    const { code, stdout } = await online(answers, files(bad))
+    assert.equal(code, 1)
+    assert.match(stdout, new RegExp(`^Refused:\\n {2}${rule} at `, 'm'))
+    assert.doesNotMatch(stdout, /under exemptPods/)
+  })
+}
+
+test('a store that the cluster does not have is said before the pod is made', async () => {
+  const elsewhere = { ...policy, spec: { ...policy.spec, recording: { store: 'archve' } } }
+  const stores = { 'get recordingstores.steno.dev': { items: [{ metadata: { name: 'archive' } }] } }
+  assert.match(
+    (await online(stores, files(pod(), elsewhere))).stdout,
+    /Warnings:\n {2}the cluster has no RecordingStore archve; it has archive$/m,
+  )
+  assert.doesNotMatch((await online({}, files(pod()))).stdout, /RecordingStore .*cluster/)
 })
 
 test('a label that a file adds counts beside those that are there', async () => {

@@ -97,11 +97,18 @@ export function judge({ what, pod }: FoundPod, { namespace, stenoNamespace }: Pl
     clusterPolicies: replaced(cluster.clusterPolicies, documents.clusterPolicies),
   }
   const optedIn = isOptedIn(namespaceLabels)
+  const explanation = optedIn ? explained(pod, { namespace, namespaceLabels, stenoNamespace }, world) : null
   return {
-    ...{ what, namespace, isOptedIn: optedIn },
-    explanation: optedIn ? explained(pod, { namespace, namespaceLabels, stenoNamespace }, world) : null,
-    problems: [...world.problems, ...documents.warnings],
+    ...{ what, namespace, isOptedIn: optedIn, explanation },
+    problems: [...world.problems, ...storeProblems(explanation, world), ...documents.warnings],
   }
+}
+
+/** A sidecar whose store is nowhere records into its spool until that is full. */
+function storeProblems(explanation: InjectionExplanation | null, { stores }: PeopleWorld): string[] {
+  const store = explanation?.policy?.store
+  if (store === undefined || stores === null || stores.includes(store)) return []
+  return [`the cluster has no RecordingStore ${store}; it has ${stores.length === 0 ? 'none' : stores.join(', ')}`]
 }
 
 type Named = { readonly metadata: { readonly name: string; readonly namespace?: string | undefined } }

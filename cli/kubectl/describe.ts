@@ -3,7 +3,7 @@
  *
  * Data in, lines out. All from cluster and files is made printable; values of variables are not in it but for those that steno writes.
  */
-import type { InjectionExplanation } from '../../injection/explain-injection.ts'
+import type { ExplainedPolicy, InjectionExplanation } from '../../injection/explain-injection.ts'
 import type { Palette } from '../colour.ts'
 import { printableLine } from '../text.ts'
 import type { SidecarFacts } from './sidecar-facts.ts'
@@ -30,13 +30,20 @@ export function outcomeField({ text, severity }: Verdict, colours: Palette): str
   return `${'Outcome:'.padEnd(labelCells)}${colour(line)}`
 }
 
+/** Whether nobody has given the pod a database: nothing of it is then moved, and nothing recorded. */
+export function isUnmatched({ databases }: ExplainedPolicy): boolean {
+  return databases.length === 0
+}
+
 /** Of a pod that is not there yet. */
-export function foretold({ outcome, exemption, refusals, warnings }: InjectionExplanation): Verdict {
+export function foretold({ outcome, exemption, refusals, warnings, policy }: InjectionExplanation): Verdict {
+  const unmatched =
+    policy !== null && isUnmatched(policy) ? ', but no SessionPolicy matches it: what it says to a database is not recorded' : ''
   switch (outcome) {
     case 'injected':
-      return { text: 'admitted, with the sidecar', severity: warnings.length === 0 ? 'good' : 'warning' }
+      return { text: `admitted, with the sidecar${unmatched}`, severity: warnings.length === 0 && unmatched === '' ? 'good' : 'warning' }
     case 'unchanged':
-      return { text: 'admitted as it is: it has the sidecar already', severity: 'good' }
+      return { text: `admitted as it is: it has the sidecar already${unmatched}`, severity: unmatched === '' ? 'good' : 'warning' }
     case 'exempt':
       return { text: `admitted without a sidecar: exempt by ${exemption?.by ?? 'a policy'}`, severity: 'warning' }
     case 'refused':
@@ -53,7 +60,12 @@ export function explanationLines(explanation: InjectionExplanation, colours: Pal
   if (exemption !== null) lines.push(field('Exempt by', exemption.by), field('Reason', exemption.reason))
   if (policy !== null) {
     lines.push(
-      field('Policies', policy.sources.length === 0 ? '<none>: it gets the sidecar, and no database' : policy.sources.join(', ')),
+      field(
+        'Policies',
+        policy.sources.length === 0
+          ? '<none>: it gets the sidecar and no database, and keeps whatever credential it has'
+          : policy.sources.join(', '),
+      ),
       field('Policy hash', policy.hash),
       field('Recording', `RecordingStore ${policy.store}; when recording fails: ${policy.onRecordingFailure}`),
       field('Enforcement', `${policy.enforcement.mode}; on an open path: ${policy.enforcement.onOpenPath}`),

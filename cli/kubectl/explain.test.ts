@@ -20,12 +20,33 @@ const explanation = (outcome: InjectionExplanation['outcome'], hash = 'now'): In
     store: 'default',
     onRecordingFailure: 'block',
     enforcement: { mode: 'Relay', onOpenPath: 'Block' },
-    databases: [],
+    databases: ['orders'],
   },
   ...{ listeners: [], moved: [], refusals: [], warnings: [] },
 })
 
+/** Of a pod that no SessionPolicy matches. */
+function unmatched(outcome: InjectionExplanation['outcome'], warnings: readonly string[] = []): InjectionExplanation {
+  const { policy, ...rest } = explanation(outcome)
+  return { ...rest, policy: policy === null ? null : { ...policy, databases: [] }, warnings }
+}
+const used = { ...sidecar, uses: [{ container: 'agent', variable: 'DATABASE_URL', localPort: 15432 }] }
+
 for (const [what, found, severity, text] of [
+  [
+    'without a policy',
+    { optedIn: true, sidecar, explanation: unmatched('unchanged') },
+    'warning',
+    /^NOT RECORDED: no SessionPolicy matches/,
+  ],
+  ['with a credential and no policy', { optedIn: true, sidecar, explanation: unmatched('unchanged', ['it keeps it']) }, 'bad', /^NOT REC/],
+  [
+    'whose policy was deleted',
+    { optedIn: true, sidecar: used, explanation: unmatched('injected') },
+    'bad',
+    /^safe as it is.*credential back.*make the policy first$/,
+  ],
+
   ['as it should be', { optedIn: true, sidecar, explanation: explanation('unchanged') }, 'good', /^current/],
   ['without a sidecar', { optedIn: true, sidecar: null, explanation: explanation('injected') }, 'bad', /^BARE.*rollout restart/],
   ['without a sidecar, refused', { optedIn: true, sidecar: null, explanation: explanation('refused') }, 'bad', /^BARE/],

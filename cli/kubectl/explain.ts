@@ -5,7 +5,7 @@ import type { InjectionExplanation } from '../../injection/explain-injection.ts'
 import { paletteFor, type Palette } from '../colour.ts'
 import { printLines } from '../print-lines.ts'
 import { safeJson } from '../search/statement-document.ts'
-import { explanationLines, field, outcomeField, sidecarLines, warningLines, type Verdict } from './describe.ts'
+import { explanationLines, field, isUnmatched, outcomeField, sidecarLines, warningLines, type Verdict } from './describe.ts'
 import { addClusterOptions, getObjects, namespaceOf, type ClusterOptions } from './kubectl-program.ts'
 import { sidecarFactsOf, type SidecarFacts } from './sidecar-facts.ts'
 import { explained, isOptedIn, readWorld } from './world.ts'
@@ -38,7 +38,9 @@ Exit codes: 0 explained, 1 failed, 2 used wrongly.`,
 function podName(text: string): string {
   const name = text.replace(/^pods?\//, '')
   if (name === '' || name.includes('/') || name.startsWith('-'))
-    throw new InvalidArgumentError('It must be a pod: NAME or pod/NAME; `kubectl steno check -f` takes workloads.')
+    throw new InvalidArgumentError(
+      'It must be a pod: NAME or pod/NAME (kubectl get pods has those of a workload); `kubectl steno check -f` takes workloads.',
+    )
   return name
 }
 
@@ -76,18 +78,31 @@ const makeAgain = 'make the pod again (kubectl rollout restart for workloads)'
 export function verdictOf({ optedIn, sidecar, explanation }: Found): Verdict {
   if (!optedIn && sidecar === null) return { text: 'not of steno: its namespace is not opted in', severity: 'warning' }
   if (!optedIn) return { text: 'it has a sidecar, but its namespace is opted in no longer', severity: 'warning' }
-  if (explanation?.outcome === 'exempt' && sidecar === null) return { text: 'exempt: it gets no sidecar', severity: 'warning' }
+  if (explanation !== null && explanation.exemption !== null && sidecar === null)
+    return { text: 'exempt: it gets no sidecar', severity: 'warning' }
   if (sidecar === null)
-    return { text: `BARE: it is older than the label, holds its credential, and is not recorded; ${makeAgain}`, severity: 'bad' }
+    return { text: `BARE: it is older than the label, may hold its credential, and is not recorded; ${makeAgain}`, severity: 'bad' }
   if (!sidecar.isRunning) return { text: `its sidecar does not run: ${sidecar.state}`, severity: 'bad' }
   if (explanation === null) return { text: 'it has a sidecar; whether it is current cannot be said', severity: 'warning' }
-  if (explanation.outcome === 'refused') return { text: 'it has a sidecar, but would be refused now', severity: 'bad' }
-  if (explanation.outcome === 'exempt') return { text: 'it has a sidecar, but is exempt now', severity: 'warning' }
+  if (explanation.outcome === 'refused' && explanation.exemption === null)
+    return { text: 'it has a sidecar, but would be refused now', severity: 'bad' }
+  if (explanation.exemption !== null) return { text: 'it has a sidecar, but is exempt now', severity: 'warning' }
+  const unmatched = explanation.policy !== null && isUnmatched(explanation.policy)
+  if (unmatched && sidecar.uses.length > 0)
+    return {
+      text: 'safe as it is, and no SessionPolicy matches it any more: made again it gets its credential back and is not recorded; make the policy first',
+      severity: 'bad',
+    }
+  if (unmatched)
+    return {
+      text: 'NOT RECORDED: no SessionPolicy matches it, so it has the sidecar and no database, and keeps whatever credential it has; make the policy, then make the pod again',
+      severity: explanation.warnings.length > 0 ? 'bad' : 'warning',
+    }
   if (explanation.policy?.hash !== sidecar.hash)
     return { text: `stale: its sidecar has earlier policies than those of now; ${makeAgain}`, severity: 'warning' }
   if (explanation.outcome === 'injected')
     return {
-      text: `its policies are current, its sidecar is of another release than the cluster's or this plugin; ${makeAgain} when it suits`,
+      text: `its policies are current, its sidecar is of another release than the cluster's or this plugin; when the cluster's own is the wanted one (kubectl steno status), ${makeAgain}`,
       severity: 'warning',
     }
   return { text: 'current: exactly the sidecar that it would be given now', severity: 'good' }

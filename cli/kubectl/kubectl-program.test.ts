@@ -54,6 +54,15 @@ test('the kubectl of PATH is asked when none is named, and context and kubeconfi
   for (const asked of kubectl.asked()) assert.match(asked, /^--context far --kubeconfig \/etc\/k --request-timeout=\d+s get -o json /)
 })
 
+test('an option of kubectl’s before the command is told where it belongs', async () => {
+  using kubectl = createTestKubectl({})
+  for (const option of ['--namespace', '-n', '--context=far']) {
+    const { code, stderr } = await kubectl.steno([option, 'shop', 'status'])
+    assert.equal(code, 2)
+    assert.match(stderr, /stands behind the command: kubectl steno COMMAND -/)
+  }
+})
+
 test('what is no kubectl is told apart from a cluster without objects', async () => {
   using kubectl = createTestKubectl({})
   writeFileSync(kubectl.program, '#!/bin/sh\necho hello\n')

@@ -9,23 +9,33 @@ import { Command } from 'commander'
 import { systemCodeOf } from '../../base/errors.ts'
 import { stenoVersion } from '../../base/version.ts'
 import { hasColour, palette } from '../colour.ts'
-import { exitCode, report } from '../failure-report.ts'
+import { BadUsage, exitCode, report } from '../failure-report.ts'
+import { breakGlassCommand } from './break-glass.ts'
 import { checkCommand } from './check.ts'
 import { completions } from './completion.ts'
 import { explainCommand } from './explain.ts'
 import { readings, recordingCommand } from './recordings.ts'
 import { statusCommand } from './status.ts'
+import { supportBundleCommand } from './support-bundle.ts'
 
 async function main(argv: readonly string[]): Promise<void> {
   const asJson = argv.slice(0, argv.includes('--') ? argv.indexOf('--') : argv.length).includes('--json')
   try {
     if (argv[0] === '__complete') return await complete(argv.slice(1))
+    refuseEarlyOptions(argv)
     const program = await programFor(argv, asJson)
     await program.parseAsync(argv, { from: 'user' })
   } catch (error) {
     const code = report(error, { asJson })
     if (code !== exitCode.failed || process.exitCode === undefined) process.exitCode = code
   }
+}
+
+/** kubectl itself takes these before its commands, so that is where people write them. @throws BadUsage */
+function refuseEarlyOptions([first = '']: readonly string[]): void {
+  const [name = ''] = first.split('=')
+  if (!['-n', '--namespace', '-A', '--all-namespaces', '--context', '--kubeconfig', '--steno-namespace'].includes(name)) return
+  throw new BadUsage(`${name} stands behind the command: kubectl steno COMMAND ${name} …`)
 }
 
 async function complete(words: readonly string[]): Promise<void> {
@@ -50,12 +60,14 @@ Examples:
   kubectl steno sessions -n shop --since 1h  # what the pods of a namespace did
   kubectl steno tail                         # statements as they are stored
   kubectl steno replay last                  # the newest session of the cluster
+  kubectl steno support-bundle               # what helps to find a fault, without secrets, in one archive
 
 Reading recordings needs the right to port-forward to control: the Role steno-auditor in steno's namespace.
 The kubectl that is asked is the one on PATH, or the one that the variable KUBECTL names.
 Exit codes: 0 done, 1 failed or refused, 2 used wrongly; commands that read recordings have those of \`steno\`.`,
     )
-  for (const command of [statusCommand(), explainCommand(), checkCommand()]) program.addCommand(command)
+  for (const command of [statusCommand(), explainCommand(), checkCommand(), supportBundleCommand(), breakGlassCommand()])
+    program.addCommand(command)
   for (const [name, { summary }] of Object.entries(readings)) {
     const isNamed = name === named
     program.addCommand(isNamed ? await recordingCommand(name, argv.slice(at + 1)) : new Command(name).summary(summary).description(summary))

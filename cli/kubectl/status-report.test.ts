@@ -14,10 +14,28 @@ const policyOf = (conditions: readonly object[], pods: object = {}): Reported =>
   const made = object('orders', conditions, { namespace: 'shop' })
   return { ...made, status: { ...made.status, pods: { matched: 9, injected: 9, stale: 0, bare: 0, ...pods } } }
 }
-const wellConditions = [yes('Ready'), yes('StoreReachable'), yes('CredentialsIsolated'), no('EgressEnforced', 'NotBuiltIn')]
+const wellConditions = [yes('Ready'), yes('StoreReachable'), yes('CredentialsIsolated'), yes('EgressEnforced')]
 const deployment = (name: string, readyReplicas: number, replicas = 1): StatusFacts['deployments'] => [
   { metadata: { name }, spec: { replicas, template: { spec: { containers: [{ image: 'steno:1' }] } } }, status: { readyReplicas } },
 ]
+function podOf(name: string, { policy = 'shop/orders', waiting = '' } = {}): NonNullable<StatusFacts['injectedPods']>[number] {
+  const state = waiting === '' ? {} : { waiting: { reason: waiting } }
+  return {
+    metadata: { name, namespace: 'shop', annotations: { 'steno.dev/policy': policy } },
+    status: { phase: 'Running', initContainerStatuses: [{ name: 'steno', ready: waiting === '', restartCount: 0, state }] },
+  }
+}
+const refusedReplicas = {
+  metadata: { name: 'agent-7d4', namespace: 'shop' },
+  status: {
+    conditions: [
+      {
+        ...{ type: 'ReplicaFailure', status: 'True', reason: 'FailedCreate' },
+        message: 'admission webhook "pods.steno.dev" denied the request: steno cannot take this pod: HostNetwork',
+      },
+    ],
+  },
+}
 const well: StatusFacts = {
   stenoNamespace: 'steno-system',
   deployments: [...deployment('steno-control', 1)!, ...deployment('steno-webhook', 2, 2)!],
@@ -28,14 +46,15 @@ const well: StatusFacts = {
   clusterPolicies: [object('floor', [yes('Ready')])],
   stores: [object('default', [yes('Ready'), yes('StoreReachable')])],
   optedIn: ['shop'],
+  mislabelled: {},
+  missingNamespace: null,
+  injectedPods: [podOf('fine')],
+  replicaSets: [],
   unread: [],
 }
 
-test('a cluster that is well says so, and only what the release does not do', () => {
-  assert.deepEqual(
-    concernsOf(well).map(({ severity, what }) => [severity, what]),
-    [['note', 'All policies']],
-  )
+test('a cluster that is well says so, and nothing else', () => {
+  assert.deepEqual(concernsOf(well), [])
   const [first] = statusLines(well, concernsOf(well), palette(false))
   assert.equal(first, 'Everything that was looked at is as it should be.')
 })
@@ -110,12 +129,64 @@ for (const [what, facts, severity, message, remedy] of [
     /ServiceAccountReadsSecrets/,
     null,
   ],
+  [
+    'pods reach a database past their sidecar',
+    { policies: [policyOf([yes('Ready'), no('EgressEnforced', 'OpenPath')])] },
+    'error',
+    /OpenPath/,
+    null,
+  ],
+  [
+    'pods do not say what they measured',
+    { policies: [policyOf([yes('Ready'), { ...no('EgressEnforced', 'NotReported'), status: 'Unknown' }])] },
+    'warning',
+    /NotReported/,
+    null,
+  ],
+  [
+    'a policy leaves the network alone',
+    { policies: [policyOf([yes('Ready'), no('EgressEnforced', 'CredentialsOnly')])] },
+    'note',
+    /CredentialsOnly/,
+    null,
+  ],
+  [
+    'a sidecar crashes',
+    { injectedPods: [podOf('one', { waiting: 'CrashLoopBackOff' })] },
+    'error',
+    /^1 pod has.*CrashLoopBackOff/,
+    /explain/,
+  ],
+  [
+    'a Secret is missing',
+    { injectedPods: [podOf('one', { waiting: 'CreateContainerConfigError' })] },
+    'error',
+    /does not run \(CreateContainerConfigError\)/,
+    /Secret that is missing/,
+  ],
+  ['pods of a Deployment are refused', { replicaSets: [refusedReplicas] }, 'error', /its pods are refused: .*HostNetwork/, null],
+  [
+    'pods have no policy',
+    { injectedPods: [podOf('one', { policy: '' }), podOf('two', { policy: 'ClusterSessionPolicy/floor' })] },
+    'warning',
+    /^2 pods have the sidecar and no database.*credentials.*not recorded/,
+    /SessionPolicy and its selector/,
+  ],
+  [
+    'a selector matches no pod',
+    { policies: [policyOf(wellConditions, { matched: 0, injected: 0 })], injectedPods: [podOf('one', { policy: '' })] },
+    'warning',
+    /its selector matches no pod/,
+    /--show-labels/,
+  ],
+  ['a label has a typo', { mislabelled: { shop: 'true' } }, 'warning', /"true", which does not opt it in/, /inject=enabled/],
+  ['the namespace is not there', { missingNamespace: 'shopp' }, 'error', /no such namespace/, /get namespaces/],
   ['a namespace has no policy', { optedIn: ['shop', 'lonely'] }, 'note', /no SessionPolicy/, /examples\/kubernetes/],
   ['something may not be read', { unread: ['stores are forbidden'] }, 'warning', /stores are forbidden/, null],
 ] as const) {
   test(`it is said, gravest first, when ${what}`, () => {
     const concerns = concernsOf({ ...well, ...(facts as Partial<StatusFacts>) })
-    const [first] = concerns.filter(({ what: about }) => about !== 'All policies')
+    const [first] = concerns
     assert.equal(first?.severity, severity)
     assert.match(first.message, message)
     if (remedy === null) assert.equal(first.remedy, null)
@@ -127,6 +198,23 @@ for (const [what, facts, severity, message, remedy] of [
     )
   })
 }
+
+test('of many pods five are named, and a warning is not called well', () => {
+  const facts = { ...well, injectedPods: Array.from({ length: 7 }, (_, index) => podOf(`agent-${index}`, { policy: '' })) }
+  const concerns = concernsOf(facts)
+  assert.equal(concerns[0]?.what, 'Pods shop/agent-0, shop/agent-1, shop/agent-2, shop/agent-3, shop/agent-4 and 2 more')
+  assert.equal(statusLines(facts, concerns, palette(false))[0], 'No errors; 1 warning.')
+})
+
+test('a pod that starts, ends or has ended is no concern', () => {
+  const ended = podOf('ended', { waiting: 'CrashLoopBackOff', policy: '' })
+  const injectedPods = [
+    podOf('starts', { waiting: 'PodInitializing' }),
+    { ...ended, status: { ...ended.status, phase: 'Failed' } },
+    { ...ended, metadata: { ...ended.metadata, deletionTimestamp: '2026-11-21T21:00:00Z' } },
+  ]
+  assert.deepEqual(concernsOf({ ...well, injectedPods }), concernsOf(well))
+})
 
 test('one thing that is wrong is not said at every policy', () => {
   const stores = [object('default', [no('Ready', 'Full'), no('StoreReachable', 'Full')])]
@@ -154,10 +242,7 @@ test('tables are as wide as their longest cell, and unknown counts are no zeros'
   const facts = { ...well, policies: [object('orders', wellConditions, { namespace: 'shop' })] }
   const lines = statusLines(facts, [], palette(false))
   assert.ok(lines.includes('POLICY            READY   PODS   INJECTED   STALE   BARE   STORE   CREDENTIALS   EGRESS'), lines.join('\n'))
-  assert.ok(
-    lines.includes('shop/orders       True    -      -          -       -      True    True          False (NotBuiltIn)'),
-    lines.join('\n'),
-  )
+  assert.ok(lines.includes('shop/orders       True    -      -          -       -      True    True          True'), lines.join('\n'))
   assert.ok(lines.includes('floor (cluster)   True    -      -          -       -      -       -             -'), lines.join('\n'))
 })
 
@@ -170,7 +255,9 @@ const answers: KubectlAnswers = {
   'get -n shop sessionpolicies.steno.dev': { items: well.policies },
   'get clustersessionpolicies.steno.dev': { items: well.clusterPolicies },
   'get recordingstores.steno.dev': { items: well.stores },
-  'get namespaces -l steno.dev/inject=enabled': 'shop\n',
+  'get namespaces -l steno.dev/inject': 'shop\tenabled\nother\ttrue\n',
+  'get -n shop pods -l steno.dev/injected=true': { items: well.injectedPods },
+  'get -n shop replicasets.apps': { items: [] },
 }
 async function status(more: KubectlAnswers, ...args: string[]): Promise<Ran> {
   using kubectl = createTestKubectl({ ...answers, ...more })
@@ -185,6 +272,18 @@ test('the exit code says whether anything is wrong, and JSON has all of it', asy
   assert.equal(wrong.code, 1)
   const told = JSON.parse(wrong.stdout) as { ready: boolean; concerns: { severity: string }[]; policies: object[] }
   assert.deepEqual([told.ready, told.concerns[0]?.severity, told.policies.length], [false, 'error', 1])
+})
+
+test('a namespace that is not there, or is labelled otherwise, is said to be so', async () => {
+  const of = (namespace: string): KubectlAnswers => ({
+    [`get -n ${namespace} sessionpolicies.steno.dev`]: { items: [] },
+    [`get -n ${namespace} pods -l steno.dev/injected=true`]: { items: [] },
+    [`get -n ${namespace} replicasets.apps`]: { items: [] },
+  })
+  const missing = await status(of('shopp'), '-n', 'shopp')
+  assert.deepEqual([missing.code, /ERROR +Namespace shopp: the cluster has no such/.test(missing.stdout)], [1, true])
+  const other = await status(of('other'), '-n', 'other')
+  assert.match(other.stdout, /WARNING +Namespace other: its label steno\.dev\/inject is "true"/)
 })
 
 const forbidden = { stderr: 'Error from server (Forbidden): x is forbidden: User "dev" cannot list resource "x"\n' }

@@ -4,6 +4,9 @@
  * An error means that something is not recorded, not stored, or not in force; a warning that somebody should act without haste; a note is a
  * limit of this release. Conditions carry their remedy in their message, as the webhook writes them. What may not be read is null.
  */
+import { agentConcerns, liveOf, unmatchedOf, type InjectedPod, type Maker } from './agent-concerns.ts'
+import { breakGlassConcerns } from './break-glass-facts.ts'
+
 export type Condition = { readonly type: string; readonly status: string; readonly reason: string; readonly message: string }
 
 export type Reported = {
@@ -24,7 +27,7 @@ export type Deployment = {
   readonly status?: { readonly readyReplicas?: number }
 }
 
-type ContainerStatus = {
+export type ContainerStatus = {
   readonly ready: boolean
   readonly restartCount: number
   readonly state?: { readonly waiting?: { readonly reason?: string; readonly message?: string } }
@@ -52,6 +55,12 @@ export type StatusFacts = {
   readonly stores: readonly Reported[] | null
   /** Names of those that are opted in, as far as the scope goes. */
   readonly optedIn: readonly string[] | null
+  /** Namespaces whose label has another value than the one that opts in, by name. */
+  readonly mislabelled: Readonly<Record<string, string>>
+  /** The namespace that was asked for and is not there. */
+  readonly missingNamespace: string | null
+  readonly injectedPods: readonly InjectedPod[] | null
+  readonly replicaSets: readonly Maker[] | null
   /** What may not be read, in kubectl's words. */
   readonly unread: readonly string[]
 }
@@ -69,7 +78,15 @@ const severities = ['error', 'warning', 'note'] as const
 
 /** The gravest first. */
 export function concernsOf(facts: StatusFacts): Concern[] {
-  const all = [...installation(facts), ...storeConcerns(facts), ...policyConcerns(facts), ...unreadConcerns(facts)]
+  const all = [
+    ...installation(facts),
+    ...storeConcerns(facts),
+    ...policyConcerns(facts),
+    ...breakGlassConcerns(facts.clusterPolicies),
+    ...namespaceConcerns(facts),
+    ...agentConcerns(facts),
+    ...unreadConcerns(facts),
+  ]
   return severities.flatMap((severity) => all.filter((concern) => concern.severity === severity))
 }
 
@@ -165,12 +182,13 @@ function storeConcerns({ stores }: StatusFacts): Concern[] {
   })
 }
 
-function policyConcerns({ policies, clusterPolicies, stores, optedIn }: StatusFacts): Concern[] {
+function policyConcerns({ policies, clusterPolicies, stores, optedIn, injectedPods }: StatusFacts): Concern[] {
+  const unmatched = unmatchedOf(liveOf(injectedPods))
   const concerns = (clusterPolicies ?? []).flatMap((policy) => readyConcern(`ClusterSessionPolicy ${nameOf(policy)}`, policy))
-  let isEgressOpen: Condition | undefined
   for (const policy of policies ?? []) {
     const what = `SessionPolicy ${nameOf(policy)}`
-    concerns.push(...readyConcern(what, policy), ...podConcerns(what, policy))
+    const isNamespaceUsed = unmatched.some(({ metadata }) => (metadata.namespace ?? '') === (policy.metadata.namespace ?? ''))
+    concerns.push(...readyConcern(what, policy), ...podConcerns(what, policy, isNamespaceUsed))
     const reachable = conditionOf(policy, 'StoreReachable')
     // The store itself says it once, where it may be read.
     if (stores === null && reachable?.status === 'False')
@@ -179,21 +197,28 @@ function policyConcerns({ policies, clusterPolicies, stores, optedIn }: StatusFa
     if (isolated?.status === 'False' && isolated.reason !== 'BarePods')
       concerns.push({ severity: 'warning', what, message: toldBy(isolated), remedy: null })
     const egress = conditionOf(policy, 'EgressEnforced')
-    if (egress?.status === 'False' && egress.reason !== 'NotBuiltIn')
-      concerns.push({ severity: 'warning', what, message: toldBy(egress), remedy: null })
-    else if (egress?.status === 'False') isEgressOpen = egress
+    const severity = egress === undefined ? undefined : egressSeverities[egress.reason]
+    if (egress !== undefined && severity !== undefined) concerns.push({ severity, what, message: toldBy(egress), remedy: null })
   }
-  if (isEgressOpen !== undefined) concerns.push({ severity: 'note', what: 'All policies', message: toldBy(isEgressOpen), remedy: null })
   if (policies !== null)
     for (const namespace of optedIn ?? [])
       if (!policies.some(({ metadata }) => metadata.namespace === namespace))
         concerns.push({
           severity: 'note',
           what: `Namespace ${namespace}`,
-          message: 'it is opted in and has no SessionPolicy: its pods get the sidecar, and no database',
-          remedy: 'Apply one: examples/kubernetes has some.',
+          message:
+            'it is opted in and has no SessionPolicy: its pods get the sidecar and no database, and keep whatever credential they have',
+          remedy: 'Apply one, then make its pods again: examples/kubernetes/session-policy.yaml is one to begin with.',
         })
   return concerns
+}
+
+/** By the reason of EgressEnforced; the others are no concern: `Closed` is well, and with `NoPods` there is nothing to close. */
+const egressSeverities: Readonly<Record<string, Concern['severity']>> = {
+  OpenPath: 'error',
+  NotReported: 'warning',
+  NotMeasured: 'warning',
+  CredentialsOnly: 'note',
 }
 
 function readyConcern(what: string, object: Reported): Concern[] {
@@ -210,11 +235,18 @@ function readyConcern(what: string, object: Reported): Concern[] {
   ]
 }
 
-function podConcerns(what: string, { metadata, status }: Reported): Concern[] {
+function podConcerns(what: string, { metadata, status }: Reported, isNamespaceUsed: boolean): Concern[] {
   const { matched = 0, bare = 0, stale = 0 } = status?.pods ?? {}
   const scope = metadata.namespace === undefined ? '' : ` -n ${metadata.namespace}`
   const again = 'then kubectl rollout restart their workloads, or delete and create single pods.'
   const concerns: Concern[] = []
+  if (status?.pods !== undefined && matched === 0 && isNamespaceUsed)
+    concerns.push({
+      severity: 'warning',
+      what,
+      message: 'its selector matches no pod, and there are pods that no SessionPolicy matches',
+      remedy: `Compare spec.selector with the labels of the pods: kubectl get pods${scope} --show-labels.`,
+    })
   if (bare > 0)
     concerns.push({
       severity: 'error',
@@ -230,6 +262,29 @@ function podConcerns(what: string, { metadata, status }: Reported): Concern[] {
       remedy: `kubectl steno explain POD${scope} tells of each, ${again}`,
     })
   return concerns
+}
+
+function namespaceConcerns({ mislabelled, missingNamespace }: StatusFacts): Concern[] {
+  return [
+    ...(missingNamespace === null
+      ? []
+      : [
+          {
+            severity: 'error',
+            what: `Namespace ${missingNamespace}`,
+            message: 'the cluster has no such namespace',
+            remedy: 'Look at its name: kubectl get namespaces.',
+          } as const,
+        ]),
+    ...Object.entries(mislabelled).map(([namespace, value]): Concern => {
+      return {
+        severity: 'warning',
+        what: `Namespace ${namespace}`,
+        message: `its label steno.dev/inject is "${value}", which does not opt it in: nothing there is recorded`,
+        remedy: `kubectl label --overwrite namespace ${namespace} steno.dev/inject=enabled`,
+      }
+    }),
+  ]
 }
 
 function unreadConcerns({ unread }: StatusFacts): Concern[] {

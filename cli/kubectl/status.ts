@@ -5,7 +5,8 @@ import { BadUsage } from '../failure-report.ts'
 import { printLines } from '../print-lines.ts'
 import { safeJson } from '../search/statement-document.ts'
 import { displayWidth, printableLine } from '../text.ts'
-import { ClusterForbids } from './errors.ts'
+import type { InjectedPod, Maker } from './agent-concerns.ts'
+import { ClusterForbids, ObjectNotFound } from './errors.ts'
 import { addClusterOptions, getIfAllowed, kubectl, namespaceOf, type ClusterOptions } from './kubectl-program.ts'
 import {
   concernsOf,
@@ -18,10 +19,13 @@ import {
   type Reported,
   type StatusFacts,
 } from './status-report.ts'
-import { optInLabel } from './world.ts'
+import { optInLabel, sidecarName } from './world.ts'
 
 type Options = ClusterOptions & { readonly allNamespaces?: true; readonly json?: true }
 
+const optInValue = 'enabled'
+/** Values by which somebody says no. */
+const noLabels: readonly string[] = [optInValue, 'disabled', '']
 const ofSteno = 'app.kubernetes.io/name=steno'
 
 export function statusCommand(): Command {
@@ -65,16 +69,19 @@ async function readFacts(options: Options, namespace: string | null): Promise<St
   const get = <Item>(...args: string[]): Promise<Item[] | null> => getIfAllowed<Item>(options, args, (why) => void unread.push(why))
   const scope = namespace === null ? ['-A'] : ['-n', namespace]
   const own = ['-n', options.stenoNamespace]
-  const [deployments, pods, webhooks, bindings, policies, clusterPolicies, stores, optedIn] = await Promise.all([
-    get<Deployment>(...own, 'deployments', '-l', ofSteno),
-    get<OwnPod>(...own, 'pods', '-l', ofSteno),
-    get<unknown>('mutatingwebhookconfigurations', '-l', ofSteno),
-    get<unknown>('validatingadmissionpolicybindings', '-l', ofSteno),
-    get<Reported>(...scope, 'sessionpolicies.steno.dev'),
-    get<Reported>('clustersessionpolicies.steno.dev'),
-    get<Reported>('recordingstores.steno.dev'),
-    optedInNamespaces(options, namespace, (why) => void unread.push(why)),
-  ])
+  const [deployments, pods, webhooks, bindings, policies, clusterPolicies, stores, namespaces, injectedPods, replicaSets] =
+    await Promise.all([
+      get<Deployment>(...own, 'deployments', '-l', ofSteno),
+      get<OwnPod>(...own, 'pods', '-l', ofSteno),
+      get<unknown>('mutatingwebhookconfigurations', '-l', ofSteno),
+      get<unknown>('validatingadmissionpolicybindings', '-l', ofSteno),
+      get<Reported>(...scope, 'sessionpolicies.steno.dev'),
+      get<Reported>('clustersessionpolicies.steno.dev'),
+      get<Reported>('recordingstores.steno.dev'),
+      labelledNamespaces(options, namespace, (why) => void unread.push(why)),
+      get<InjectedPod>(...scope, 'pods', '-l', 'steno.dev/injected=true'),
+      get<Maker>(...scope, 'replicasets.apps'),
+    ])
   if ([deployments, policies, stores].every((read) => read === null))
     throw new ClusterForbids(
       `you may read nothing of steno in this cluster: ${unread.join('; ')}`,
@@ -82,24 +89,69 @@ async function readFacts(options: Options, namespace: string | null): Promise<St
     )
   return {
     stenoNamespace: options.stenoNamespace,
-    ...{ deployments, pods, policies, clusterPolicies, stores, optedIn },
+    ...{ deployments, pods, policies, clusterPolicies, stores },
+    ...namespaces,
+    // What is shown of them is that something is wrong; who asks for JSON need not be given all of each.
+    injectedPods: injectedPods?.map(outlineOf) ?? null,
+    replicaSets:
+      replicaSets?.filter(isFailing).map(({ metadata: { name, namespace: of = '' }, status }) => ({
+        metadata: { name, namespace: of },
+        status: { conditions: status?.conditions ?? [] },
+      })) ?? null,
     unread: unread.toSorted((a, b) => (a < b ? -1 : 1)), // The answers come in any order.
     isWebhookRegistered: webhooks === null ? null : webhooks.length > 0,
     isGuarded: bindings === null ? null : bindings.length > 0,
   }
 }
 
-/** Names alone: a cluster may have thousands. */
-async function optedInNamespaces(options: Options, namespace: string | null, forbidden: (why: string) => void): Promise<string[] | null> {
+function isFailing({ status }: Maker): boolean {
+  return status?.conditions?.some(({ type, status: is }) => type === 'ReplicaFailure' && is === 'True') === true
+}
+
+function outlineOf({ metadata, status }: InjectedPod): InjectedPod {
+  const { name, namespace, deletionTimestamp, annotations } = metadata
+  const policy = annotations?.['steno.dev/policy']
+  const sidecars = (status?.initContainerStatuses ?? []).filter((container) => container.name === sidecarName)
+  return {
+    metadata: {
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
+      ...(policy === undefined ? {} : { annotations: { 'steno.dev/policy': policy } }),
+    },
+    status: { ...(status?.phase === undefined ? {} : { phase: status.phase }), initContainerStatuses: sidecars },
+  }
+}
+
+type Namespaces = Pick<StatusFacts, 'optedIn' | 'mislabelled' | 'missingNamespace'>
+
+/** Names and the label alone: a cluster may have thousands. */
+async function labelledNamespaces(options: Options, namespace: string | null, forbidden: (why: string) => void): Promise<Namespaces> {
   try {
-    const output = ['-o', 'jsonpath={range .items[*]}{.metadata.name}{"\\n"}{end}']
-    const names = (await kubectl(options, ['get', 'namespaces', '-l', `${optInLabel}=enabled`, ...output])).split('\n').filter(Boolean)
-    return namespace === null ? names : names.filter((name) => name === namespace)
+    const output = ['-o', 'jsonpath={range .items[*]}{.metadata.name}{"\\t"}{.metadata.labels.steno\\.dev/inject}{"\\n"}{end}']
+    const lines = (await kubectl(options, ['get', 'namespaces', '-l', optInLabel, ...output])).split('\n').filter(Boolean)
+    const all = lines.map((line) => line.split('\t')).map(([name = '', value = '']) => ({ name, value }))
+    const asked = all.filter(({ name }) => namespace === null || name === namespace)
+    return {
+      optedIn: asked.filter(({ value }) => value === optInValue).map(({ name }) => name),
+      mislabelled: Object.fromEntries(asked.filter(({ value }) => !noLabels.includes(value)).map(({ name, value }) => [name, value])),
+      missingNamespace: namespace !== null && asked.length === 0 && (await isMissing(options, namespace)) ? namespace : null,
+    }
   } catch (error) {
     if (!(error instanceof ClusterForbids)) throw error
     // Somebody who has one namespace alone sees in its policies whether it is opted in.
     if (namespace === null) forbidden(error.message)
-    return null
+    return { optedIn: null, mislabelled: {}, missingNamespace: null }
+  }
+}
+
+async function isMissing(options: Options, namespace: string): Promise<boolean> {
+  try {
+    await kubectl(options, ['get', 'namespace', namespace, '-o', 'name'])
+    return false
+  } catch (error) {
+    if (error instanceof ObjectNotFound) return true
+    throw error
   }
 }
 
@@ -141,9 +193,11 @@ function concernLines(concerns: readonly Concern[], colours: Palette): string[] 
     `${paints[severity](severity.toUpperCase().padEnd(8))} ${colours.bold(printableLine(what))}: ${printableLine(message)}`,
     ...(remedy === null ? [] : [`         ${printableLine(remedy)}`]),
   ])
-  return concerns.some(({ severity }) => severity === 'error')
-    ? lines
-    : [colours.green('Everything that was looked at is as it should be.'), ...lines]
+  if (concerns.some(({ severity }) => severity === 'error')) return lines
+  const warnings = concerns.filter(({ severity }) => severity === 'warning').length
+  return warnings === 0
+    ? [colours.green('Everything that was looked at is as it should be.'), ...lines]
+    : [colours.yellow(`No errors; ${warnings === 1 ? '1 warning' : `${warnings} warnings`}.`), ...lines]
 }
 
 /** The condition as kubectl shows columns: its status, and when that is not True why. */

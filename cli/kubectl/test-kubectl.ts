@@ -14,7 +14,7 @@ const plugin = fileURLToPath(new URL('../../bin/kubectl-steno', import.meta.url)
 
 /** What kubectl prints: an object as JSON, or why it failed. */
 export type KubectlAnswer = object | { readonly stderr: string }
-/** By the words that it is asked with, as `get -n shop pod agent`; `-o json` and options for all requests are left out. */
+/** By the words that it is asked with, as `get -n shop pod agent`; `-o json` and options for all requests are left out, `create -f *` is of any file. */
 export type KubectlAnswers = Readonly<Record<string, KubectlAnswer | string>>
 
 export type Ran = { readonly code: number; readonly stdout: string; readonly stderr: string }
@@ -63,7 +63,7 @@ const args = process.argv.slice(2)
 appendFileSync(join(__dirname, 'asked'), args.join(' ') + '\\n')
 const { answers, forwardTo } = JSON.parse(readFileSync(join(__dirname, 'answers.json'), 'utf8'))
 const key = args.filter((word, at) => !word.startsWith('--request-timeout') && !['-o', '--context', '--kubeconfig'].includes(word) && !['-o', '--context', '--kubeconfig'].includes(args[at - 1])).join(' ')
-const answer = answers[args.includes('port-forward') ? 'port-forward' : key]
+const answer = answers[args.includes('port-forward') ? 'port-forward' : key] ?? answers[key.replace(/^(create -f) .*/, '$1 *')]
 if (answer?.stderr !== undefined) {
   process.stderr.write(answer.stderr)
   process.exitCode = 1

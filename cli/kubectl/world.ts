@@ -28,6 +28,8 @@ export type PeopleWorld = {
   readonly isNamespaceUnread: boolean
   /** Null when it is not known what the release runs. */
   readonly image: string | null
+  /** Names; null when they may not be read, or nobody was asked. */
+  readonly stores: readonly string[] | null
   /** What could not be read, with why. */
   readonly problems: readonly string[]
 }
@@ -38,6 +40,7 @@ export const offlineWorld: PeopleWorld = {
   namespaceLabels: null,
   isNamespaceUnread: true,
   image: null,
+  stores: null,
   problems: [],
 }
 
@@ -53,7 +56,7 @@ export async function readWorld(options: ClusterOptions, namespace: string): Pro
   const unread: (string | undefined)[] = []
   const ask = <Item>(at: number, without: string, args: readonly string[]): Promise<Item[] | null> =>
     getIfAllowed<Item>(options, args, (why) => void (unread[at] = `${without}: ${why}`))
-  const [policies, clusterPolicies, parameters, labels] = await Promise.all([
+  const [policies, clusterPolicies, parameters, labels, stores] = await Promise.all([
     ask<unknown>(0, 'without its policies nothing can be foretold', ['-n', namespace, 'sessionpolicies.steno.dev']),
     ask<unknown>(1, 'judged without the policies of the cluster', ['clustersessionpolicies.steno.dev']),
     missingIsNone(
@@ -63,6 +66,7 @@ export async function readWorld(options: ClusterOptions, namespace: string): Pro
       ]),
     ),
     missingIsNone(ask<{ metadata: { labels?: Labels } }>(3, 'taken as opted in without knowing its labels', ['namespace', namespace])),
+    ask<{ metadata: { name: string } }>(4, 'judged without knowing which stores there are', ['recordingstores.steno.dev']),
   ])
   // In the order of the questions, not of the answers.
   const problems = unread.filter((problem) => problem !== undefined)
@@ -81,6 +85,7 @@ export async function readWorld(options: ClusterOptions, namespace: string): Pro
     namespaceLabels: labels?.[0] === undefined ? null : (labels[0].metadata.labels ?? {}),
     isNamespaceUnread: labels === null,
     image: parameters?.[0]?.spec?.images?.[0] ?? null,
+    stores: stores?.map(({ metadata }) => metadata.name) ?? null,
     problems,
   }
 }

@@ -11,7 +11,7 @@ export const sessionColumns: readonly Column<SessionSummary>[] = [
     name: 'state',
     type: 'text',
     required: true,
-    about: '`open`, `closed`, `killed`, `recovered` or `damaged`',
+    about: '`open`, `closed`, `killed`, `lost`, `recovered` or `damaged`',
     value: ({ state }) => state,
   },
   { name: 'opened', type: 'timestamp', required: true, about: 'when it opened', value: ({ opened }) => opened },

@@ -33,6 +33,8 @@ export type FilterOptions = {
   readonly regex?: readonly RE2JS[]
   readonly fingerprint?: readonly string[]
   readonly trace?: readonly string[]
+  /** Beginnings of hashes. */
+  readonly policy?: readonly string[]
 }
 
 /** What `--since` and `--until` bound: when the session opened, or when the statement started. */
@@ -63,6 +65,7 @@ export function addFilterOptions(command: Command, timeOf: TimeOf): Command {
     .addOption(repeated('--regex <pattern>', 'whose SQL fits this regular expression (RE2 syntax; (?i) for any case)', pattern))
     .addOption(repeated('--fingerprint <value>', 'of this fingerprint, as `--json` gives it: the same but for literals', fingerprint))
     .addOption(repeated('--trace <id>', 'of this trace: 32 hexadecimal digits', trace))
+    .addOption(repeated('--policy <hash>', 'that began under this policy: its hash, or the first 8 digits or more', policyHash))
 }
 
 export const filterHelp = `
@@ -114,6 +117,12 @@ function fingerprint(text: string): string {
   return text
 }
 
+function policyHash(text: string): string {
+  const hash = text.toLowerCase()
+  if (!/^[0-9a-f]{8,32}$/.test(hash)) throw new InvalidArgumentError('It must be 8 to 32 hexadecimal digits.')
+  return hash
+}
+
 function trace(text: string): string {
   const id = text.toLowerCase()
   if (!/^[0-9a-f]{32}$/.test(id)) throw new InvalidArgumentError('It must be 32 hexadecimal digits.')
@@ -144,8 +153,8 @@ export function sessionPasses(filters: FilterOptions, identity: SessionIdentity)
 
 /** True when a statement has to be looked at to know whether its session is wanted. */
 export function asksOfStatements(filters: FilterOptions): boolean {
-  const { table, sqlstate: states, failed, minDuration, text, regex, fingerprint: prints, trace: traces } = filters
-  return [table, states, failed, minDuration, text, regex, prints, traces].some((value) => value !== undefined)
+  const { table, sqlstate: states, failed, minDuration, text, regex, fingerprint: prints, trace: traces, policy } = filters
+  return [table, states, failed, minDuration, text, regex, prints, traces, policy].some((value) => value !== undefined)
 }
 
 /** True when any filter was given. */
@@ -175,6 +184,7 @@ export function createStatementTest(filters: FilterOptions, identity: SessionIde
       if (line.finished - line.started < minDuration) return false
       if (states !== undefined && !states.some((state) => line.error !== null && line.error.code.startsWith(state))) return false
       if (!anyOf(prints, line.fingerprint)) return false
+      if (filters.policy !== undefined && !filters.policy.some((hash) => line.policy?.startsWith(hash) === true)) return false
       if (!ofSession && !anyOf(traces, line.trace?.traceId ?? '')) return false
       const found = textsOf(line).some((sql) => textPasses(filters, sql))
       if (!found && line.sqlTruncated === true) cutShort += 1

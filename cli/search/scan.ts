@@ -15,7 +15,7 @@ import { StoreUnavailable, type Store } from '../../session/stores/store.ts'
 import { sessionTime } from '../../session/session-id.ts'
 import { checkStatementLine, type StatementLine } from '../statement-line.ts'
 import { createStatementTest, sessionPasses, type FilterOptions } from './filters.ts'
-import { inOrder } from './in-order.ts'
+import { inOrder } from '../../session/in-order.ts'
 import { readingOnce } from './reading-once.ts'
 
 /** Reads of a disk overlap well up to here; more would only hold more. */

@@ -4,7 +4,7 @@ import { readStatements, type SessionSummary } from '../../session/read-session.
 import { StoreUnavailable, type Store } from '../../session/stores/store.ts'
 import { checkStatementLine } from '../statement-line.ts'
 import { asksOfStatements, createStatementTest, sessionPasses, type FilterOptions } from './filters.ts'
-import { inOrder } from './in-order.ts'
+import { inOrder } from '../../session/in-order.ts'
 import { readingOnce } from './reading-once.ts'
 import type { ScanCounts } from './scan.ts'
 

@@ -1,11 +1,9 @@
-/** The options that `steno webhook` and `steno control` share, and what they mean. */
+/** The options that `steno webhook`, `steno control` and `steno relay` share, and what they mean. */
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { createLog, type Log } from '../base/log.ts'
-import { standardAuthorityIntervals, standardLeafIntervals, type CertificateSettings } from '../webhook/main.ts'
-
-type Address = { readonly host: string; readonly port: number }
+import { standardAuthorityIntervals, standardLeafIntervals, type Address, type CertificateSettings } from '../cluster/process-settings.ts'
 
 export type ClusterOptions = {
   readonly kubeconfig?: string
@@ -16,6 +14,8 @@ export type ClusterOptions = {
   readonly authoritySecret: string
   readonly certificateSecret?: string
   readonly certificateNames: readonly string[]
+  readonly controlUrl?: string
+  readonly relayEndpoint?: string
   readonly authorityRotateSeconds: number
   readonly authorityOverlapSeconds: number
   readonly authorityValidSeconds: number
@@ -29,7 +29,7 @@ export type ClusterOptions = {
 /** Where a pod finds the namespace that it is in. */
 const namespaceFile = '/var/run/secrets/kubernetes.io/serviceaccount/namespace'
 
-export function addClusterOptions(command: Command): Command {
+export function addClusterOptions(command: Command, { drainDelayMilliseconds = 5_000 } = {}): Command {
   const { rotateMilliseconds, overlapMilliseconds, validMilliseconds } = standardAuthorityIntervals
   return command
     .addOption(new Option('--listen <address>', 'serve HTTPS here').default({ host: '', port: 8443 }, ':8443').argParser(listenAddress))
@@ -46,6 +46,8 @@ export function addClusterOptions(command: Command): Command {
       '--certificate-secret <name>',
       'a Secret of type kubernetes.io/tls to serve with, as cert-manager makes it, instead of an authority of steno’s own',
     )
+    .option('--control-url <url>', 'where sidecars find control; else https://steno-control.NAMESPACE.svc:443')
+    .option('--relay-endpoint <host:port>', 'where sidecars find the relay; else steno-relay.NAMESPACE.svc:8443')
     .option('--certificate-names <name...>', 'more DNS names and addresses by which the server is reached', [])
     .addOption(seconds('--authority-rotate-seconds <n>', 'how long an authority signs until the next one follows', rotateMilliseconds))
     .addOption(
@@ -54,7 +56,13 @@ export function addClusterOptions(command: Command): Command {
     .addOption(seconds('--authority-valid-seconds <n>', 'how long an authority is trusted', validMilliseconds))
     .addOption(seconds('--leaf-renew-seconds <n>', 'after so long another certificate is made', standardLeafIntervals.renewMilliseconds))
     .addOption(seconds('--leaf-valid-seconds <n>', 'how long a certificate is valid', standardLeafIntervals.validMilliseconds))
-    .addOption(number('--drain-delay-milliseconds <n>', 'how long requests are still taken after SIGTERM, until nobody sends any', 5_000))
+    .addOption(
+      number(
+        '--drain-delay-milliseconds <n>',
+        'how long requests are still taken after SIGTERM, until nobody sends any',
+        drainDelayMilliseconds,
+      ),
+    )
     .addOption(
       new Option('--log-format <format>', 'how the log on standard error reads: for programs or for people')
         .choices(['json', 'pretty'])
@@ -86,12 +94,14 @@ export function clusterSettings(options: ClusterOptions, service: string, enviro
     listen: options.listen,
     metricsListen: options.metricsListen,
     drainDelayMilliseconds: options.drainDelayMilliseconds,
+    controlUrl: options.controlUrl ?? `https://steno-control.${namespace}.svc:443`,
+    relayEndpoint: options.relayEndpoint ?? `steno-relay.${namespace}.svc:8443`,
   }
 }
 
 /** Runs until SIGTERM or SIGINT has been answered; a second signal ends the process at once. */
 export async function runUntilSignal(
-  options: ClusterOptions,
+  options: Pick<ClusterOptions, 'logLevel' | 'logFormat'>,
   start: (log: Log) => Promise<{ readonly ports: object; stop(): Promise<void> }>,
 ): Promise<void> {
   const log = createLog({ level: options.logLevel, format: options.logFormat })
