@@ -4,12 +4,15 @@
  * `KUBECONFIG=… node bench/reconcile.ts [pods…]` on a real API server: pods that no node takes, so that nothing runs; half of them in the
  * namespace of the change under another policy, half in a namespace of their own. A change is a pod that comes and goes, each time until
  * the status of its policy shows it. Reconcile runs in this process, which counts its requests and its processor time; making the pod and
- * looking at the status are counted too, and are the same for each row. The CustomResourceDefinitions have to be there.
+ * looking at the status are counted too, and are the same for each row. The CustomResourceDefinitions have to be there, and the release not.
  */
 import { pino } from 'pino'
+import { messageOf } from '../base/errors.ts'
 import { openCluster, type ClusterClient } from '../cluster/client.ts'
+import { isRefusal } from '../cluster/errors.ts'
 import { watchPolicyWorld } from '../cluster/policy-world.ts'
 import { pathOf, resources } from '../cluster/resources.ts'
+import { standardNetworkSettings } from '../webhook/reconcile/network-policies/settings.ts'
 import { startReconcile } from '../webhook/reconcile/reconcile.ts'
 
 const changes = 40
@@ -54,6 +57,19 @@ async function policyFor(namespace: string, app: string): Promise<void> {
   await cluster.request({ method: 'POST', path: pathOf(resources.sessionPolicies, { namespace }), body })
 }
 
+/** An installed release gives the pods of this benchmark a sidecar, so none of them would ever be without one, which is what is waited for. */
+async function refuseInstalled(): Promise<void> {
+  try {
+    await cluster.request({ method: 'GET', path: pathOf(resources.mutatingWebhookConfigurations, { name: 'steno' }) })
+  } catch (error) {
+    if (isRefusal(error, 'NotFound')) return
+    throw error
+  }
+  throw new Error(
+    'this cluster has steno installed (MutatingWebhookConfiguration steno), which would inject the pods of this benchmark: uninstall the release and leave the CustomResourceDefinitions, or take another cluster',
+  )
+}
+
 async function main(): Promise<void> {
   for (const name of [near, far]) {
     await cluster.request({
@@ -82,7 +98,13 @@ async function measure(size: number): Promise<void> {
   const log = pino({ level: 'warn' })
   const ending = new AbortController()
   const world = watchPolicyWorld({ cluster: counted, log })
-  const settings = { parametersName: `bench-${tag}`, instance: 'bench', statusMilliseconds: 20, rightsMilliseconds: 3_600_000 }
+  const settings = {
+    parametersName: `bench-${tag}`,
+    instance: 'bench',
+    statusMilliseconds: 20,
+    rightsMilliseconds: 3_600_000,
+    network: standardNetworkSettings('steno-system'),
+  }
   const reconcile = startReconcile({
     cluster: counted,
     world,
@@ -118,8 +140,15 @@ async function measure(size: number): Promise<void> {
 }
 
 try {
-  await main()
+  await refuseInstalled()
+  try {
+    await main()
+  } finally {
+    for (const name of [near, far]) await cluster.request({ method: 'DELETE', path: pathOf(resources.namespaces, { name }) })
+  }
+} catch (error) {
+  console.error(`bench/reconcile: ${messageOf(error)}`)
+  process.exitCode = 1
 } finally {
-  for (const name of [near, far]) await cluster.request({ method: 'DELETE', path: pathOf(resources.namespaces, { name }) })
   cluster.close()
 }

@@ -20,7 +20,7 @@ const directions: Readonly<Record<string, readonly string[]>> = {
   sidecar: ['base', 'postgres', 'mysql', 'session', 'crds', 'policy'],
   relay: ['base', 'crds', 'injection', 'cluster'],
   webhook: ['base', 'postgres', 'mysql', 'session', 'crds', 'policy', 'injection', 'cluster'],
-  cli: ['base', 'postgres', 'mysql', 'session', 'crds', 'policy', 'injection'],
+  cli: ['base', 'postgres', 'mysql', 'session', 'crds', 'policy', 'injection', 'cluster'],
   tools: ['base'],
   bin: [],
 }

@@ -24,7 +24,7 @@ async function upgrade(change: readonly string[], { chart = chartFolder }: { rea
 
 /** Helm's own `--wait` counts a replica of before as ready; `rollout status` asks for those of now. */
 async function untilRolledOut(): Promise<void> {
-  for (const name of ['steno-webhook', 'steno-control'])
+  for (const name of ['steno-webhook', 'steno-control', 'steno-relay'])
     await kubectl(['rollout', 'status', `deployment/${name}`, ...inNamespace, '--timeout=90s'])
 }
 
@@ -46,6 +46,7 @@ clusterTest('a strict API server takes what is rendered, with each switch', asyn
     `${s3},store.s3.credentialsSecret=keys,store.s3.endpoint=https://s3.example:9000,store.s3.pathStyle=true`,
     `${s3},store.s3.workloadIdentity=true,control.readableSecrets={more}`,
     'networkPolicy.enabled=true,certificates.source=secrets',
+    'relay.replicas=3,relay.checkSourceAddress=false,relay.drainSeconds=0,networkPolicy.enabled=true',
     'image.pullSecrets={registry},webhook.priorityClassName=system-cluster-critical,webhook.nodeSelector.a=b',
     'auditor.subjects[0].kind=Group,auditor.subjects[0].name=auditors',
   ]) {
@@ -58,14 +59,14 @@ clusterTest('a strict API server takes what is rendered, with each switch', asyn
   }
 })
 
-clusterTest('webhook and control are ready, in a namespace that admits restricted pods only', async () => {
+clusterTest('webhook, control and relay are ready, in a namespace that admits restricted pods only', async () => {
   await kubectl(['label', 'namespace', namespace, 'pod-security.kubernetes.io/enforce=restricted', '--overwrite'])
   await kubectl(['rollout', 'restart', 'deployment/steno-webhook', ...inNamespace])
   await untilRolledOut()
   await helm(['test', 'steno', ...inNamespace, '--timeout', '60s'])
 })
 
-clusterTest('the API server gives webhook, control and auditors what they need, and no more', async () => {
+clusterTest('the API server gives webhook, control, relay and auditors what they need, and no more', async () => {
   const may = async (who: readonly string[], verb: string, what: string, where: readonly string[]): Promise<boolean> => {
     const [resource = '', subresource] = what.split(':')
     const below = subresource === undefined ? [] : ['--subresource', subresource]
@@ -76,6 +77,7 @@ clusterTest('the API server gives webhook, control and auditors what they need, 
   const everywhere = ['--all-namespaces']
   const webhook = account('steno-webhook')
   const control = account('steno-control')
+  const relay = account('steno-relay')
   const rows: [readonly string[], string, string, readonly string[], boolean][] = [
     [webhook, 'list', 'pods', everywhere, true],
     [webhook, 'patch', 'mutatingwebhookconfigurations/steno', [], true],
@@ -84,8 +86,18 @@ clusterTest('the API server gives webhook, control and auditors what they need, 
     [control, 'create', 'tokenreviews', [], true],
     [control, 'get', 'secrets/steno-control-key', inNamespace, true],
     [control, 'update', 'secrets/steno-control-key', inNamespace, false],
+    [control, 'patch', 'pods:status', everywhere, true],
+    [control, 'list', 'sessionpolicies', everywhere, true],
+    [control, 'create', 'networkpolicies', everywhere, false],
+    [webhook, 'create', 'networkpolicies', everywhere, true],
+    [webhook, 'patch', 'pods:status', everywhere, false],
+    [relay, 'create', 'tokenreviews', [], true],
+    [relay, 'watch', 'pods', everywhere, true],
+    [relay, 'patch', 'pods:status', everywhere, false],
+    [relay, 'create', 'networkpolicies', everywhere, false],
+    [relay, 'get', 'secrets/steno-control-key', inNamespace, false],
   ]
-  for (const who of [webhook, control]) {
+  for (const who of [webhook, control, relay]) {
     for (const verb of ['get', 'list', 'watch'])
       rows.push([who, verb, 'secrets', everywhere, false], [who, verb, 'secrets', inNamespace, false])
     for (const verb of ['create', 'update', 'patch', 'delete']) rows.push([who, verb, 'pods', everywhere, false])
@@ -137,7 +149,7 @@ clusterTest('an upgrade leaves the certificates’ bundle in place, and what rec
   }
 })
 
-clusterTest('while replicas are replaced, the image of before stays admitted; of the images before that none', async () => {
+clusterTest('while replicas are replaced, the image of before stays admitted, and those of the two releases before that', async () => {
   const imagesAfter = async (digest: string): Promise<string[]> => {
     const rendered = await upgrade(['--dry-run=server', '--set', `image.repository=registry.example/steno,image.digest=sha256:${digest}`])
     const [, list = ''] = /kind: AdmissionParameters[\s\S]*?images:\n((?: +- .*\n)+)/.exec(rendered) ?? []
@@ -148,9 +160,8 @@ clusterTest('while replicas are replaced, the image of before stays admitted; of
       .map((line) => line.trim())
   }
   const { spec } = await getJson<{ spec: { images: string[] } }>(['admissionparameters.v1alpha1.steno.dev', 'steno'])
-  const [current] = spec.images
   const next = 'cd'.repeat(32)
-  assert.deepEqual(await imagesAfter(next), [`registry.example/steno@sha256:${next}`, current])
+  assert.deepEqual(await imagesAfter(next), [`registry.example/steno@sha256:${next}`, ...spec.images.slice(0, 3)])
 })
 
 clusterTest('an upgrade over other CustomResourceDefinitions stops before it changes anything, and says what to run', async () => {
@@ -218,9 +229,15 @@ clusterTest(
       await apply(plainPod(shop.name))
       assert.equal(await kubectl(['get', 'pod', 'plain', '--namespace', shop.name, '-o', 'jsonpath={.spec.initContainers}']), '')
     } finally {
-      await helm(['upgrade', '--install', 'steno', chartFolder, ...inNamespace, '--values', values])
-      await untilRolledOut()
+      await helm(['upgrade', '--install', 'steno', chartFolder, ...inNamespace, '--values', values, '--wait', '--timeout', '120s'])
     }
+    // The Lease of the leader before is still held: nobody leads yet.
+    const first = { ...plainPod(shop.name), metadata: { name: 'first', namespace: shop.name } }
+    await apply(first)
+    assert.match(
+      await kubectl(['get', 'pod', 'first', '--namespace', shop.name, '-o', 'jsonpath={.spec.initContainers[*].name}']),
+      /^steno$/,
+    )
     assert.equal(await authority(), key)
     await untilStoreIsProven()
   },

@@ -133,6 +133,7 @@ export const podRules: readonly Rule[] = [
     rule: 'AudienceTaken',
     refused: [
       withVolume('a token with the audience', projected('steno-control')),
+      withVolume('a token with the audience of the relay', projected('steno-relay')),
       withVolume('a token with the audience behind another source', {
         name: 'mine',
         projected: { sources: [{ configMap: { name: 'mine' } }, ...(projected('steno-control').projected?.sources ?? [])] },
@@ -165,6 +166,9 @@ export const podRules: readonly Rule[] = [
       of('an alias for control', (pod) => {
         Object.assign(pod.spec, alias(`steno-control.${stenoNamespaceOf(pod.metadata.namespace ?? '')}.svc`))
       }),
+      of('an alias for the relay', (pod) => {
+        Object.assign(pod.spec, alias(`steno-relay.${stenoNamespaceOf(pod.metadata.namespace ?? '')}.svc`))
+      }),
     ],
     admitted: [withSpec('an alias for something else', alias('printer.example.com', 'example.com', 'orders.example.com.evil.example'))],
   },
@@ -185,6 +189,8 @@ export const podRules: readonly Rule[] = [
     ],
     admitted: [
       withSpec('another hostname', { hostname: 'orders-db-0' }),
+      of("a pod that is called as the policy's database", (pod) => void (pod.metadata.name = 'orders')),
+      of('a pod that is called as a word of the configuration', (pod) => void (pod.metadata.name = 'relay')),
       of('a hostname and a subdomain of its own', (pod) => {
         withHost(pod, `replica.orders.${pod.metadata.namespace}.svc.cluster.local`)
         withHost(pod, `*.orders.${pod.metadata.namespace}.svc.cluster.local`)

@@ -16,6 +16,10 @@ export function controlUrlFor(namespace: string): string {
   return `https://steno-control.${stenoNamespaceOf(namespace)}.svc:443`
 }
 
+export function relayEndpointFor(namespace: string): string {
+  return `steno-relay.${stenoNamespaceOf(namespace)}.svc:8443`
+}
+
 export function stenoNamespaceOf(namespace: string): string {
   return namespace.replace(/-shop$/, '-system')
 }
@@ -26,8 +30,8 @@ export function injectedPod(name: string, namespace: string): InjectedPod {
     config: {
       version: 1,
       control: { url: controlUrlFor(namespace), store: 'default' },
-      relay: null,
-      enforcement: { mode: 'CredentialsOnly', onOpenPath: 'Report' },
+      relay: { endpoint: relayEndpointFor(namespace) },
+      enforcement: { mode: 'Relay', onOpenPath: 'Block' },
       policy: { names: ['shop/orders'], hash: '0123456789abcdef0123456789abcdef' },
       recording: { level: 'results', onFailure: 'block', spoolBytesMax: 536_870_912, spoolAgeMillisecondsMax: 3_600_000 },
       terminationGraceSeconds: 30,
@@ -58,7 +62,7 @@ export function injectedPod(name: string, namespace: string): InjectedPod {
     metadata: {
       name,
       namespace,
-      labels: { app: 'shop', 'steno.dev/injected': 'true' },
+      labels: { app: 'shop', 'steno.dev/injected': 'true', 'steno.dev/enforcement': 'Relay' },
       annotations: {
         'steno.dev/policy': 'shop/orders',
         'steno.dev/policy-hash': '0123456789abcdef0123456789abcdef',

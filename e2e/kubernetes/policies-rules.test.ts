@@ -3,7 +3,14 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { tokenAudience, sidecarName, sidecarUserId, spoolVolumeName, tokenVolumeName } from '../../injection/sidecar-container.ts'
+import {
+  relayTokenAudience,
+  sidecarName,
+  sidecarUserId,
+  spoolVolumeName,
+  tokenAudience,
+  tokenVolumeName,
+} from '../../injection/sidecar-container.ts'
 import { podRules } from './policies-pod-cases.ts'
 import { sidecarRules } from './policies-sidecar-cases.ts'
 
@@ -39,6 +46,13 @@ test('each rule is broken by a test', () => {
 
 test('names and numbers of the sidecar are those of its builder', () => {
   const all = templates.map(({ text }) => text).join('\n')
-  for (const name of [`'${sidecarName}'`, `'${spoolVolumeName}'`, `'${tokenVolumeName}'`, `'${tokenAudience}'`, String(sidecarUserId)])
+  for (const name of [
+    `'${sidecarName}'`,
+    `'${spoolVolumeName}'`,
+    `'${tokenVolumeName}'`,
+    `'${tokenAudience}'`,
+    `'${relayTokenAudience}'`,
+    String(sidecarUserId),
+  ])
     assert.ok(all.includes(name), name)
 })

@@ -41,15 +41,25 @@ const withVolume = (name: string, what: string, source: object): Case =>
   of(what, (pod) => {
     pod.spec.volumes = pod.spec.volumes.map((volume) => (volume.name === name ? { name, ...source } : volume))
   })
-const token = (fields: object, more: readonly object[] = []) => ({
-  projected: {
-    sources: [{ serviceAccountToken: { audience: 'steno-control', expirationSeconds: 3600, path: 'token', ...fields } }, ...more],
-    defaultMode: 0o644,
-  },
-})
+const controlToken = { audience: 'steno-control', expirationSeconds: 3600, path: 'token' }
+const relayToken = { audience: 'steno-relay', expirationSeconds: 3600, path: 'relay-token' }
+const tokens = (...sources: readonly object[]) => ({ projected: { sources, defaultMode: 0o644 } })
+const token = (fields: object, more: readonly object[] = []) =>
+  tokens({ serviceAccountToken: { ...controlToken, ...fields } }, { serviceAccountToken: relayToken }, ...more)
 const withSecurity = (what: string, fields: object): Case => of(what, (pod) => Object.assign(sidecarOf(pod).securityContext ?? {}, fields))
 const before = (what: string, ...first: { name: string; image: string }[]): Case =>
   of(what, (pod) => pod.spec.initContainers.unshift(...first))
+
+const relayPort = '.svc:8443'
+
+/** As the webhook makes a pod whose policy leaves its network alone. */
+function withCredentialsOnly(pod: InjectedPod): void {
+  pod.metadata.labels['steno.dev/enforcement'] = 'CredentialsOnly'
+  const variable = sidecarOf(pod).env?.find(({ name }) => name === 'STENO_SIDECAR_CONFIG')
+  if (variable !== undefined)
+    variable.value =
+      variable.value?.replace(/"relay":\{[^}]*\}/, '"relay":null').replace('"mode":"Relay"', '"mode":"CredentialsOnly"') ?? ''
+}
 
 export const sidecarRules: readonly Rule[] = [
   {
@@ -165,7 +175,7 @@ export const sidecarRules: readonly Rule[] = [
     policy: 'sidecar',
     rule: 'SidecarLabel',
     refused: [
-      of('no label', (pod) => void (pod.metadata.labels = { app: 'shop' })),
+      of('no label', (pod) => void delete pod.metadata.labels['steno.dev/injected']),
       of('the label with another value', (pod) => void (pod.metadata.labels['steno.dev/injected'] = 'false')),
     ],
     admitted: [],
@@ -234,6 +244,47 @@ export const sidecarRules: readonly Rule[] = [
         text.replace('"databaseNames":[', String.raw`"databaseNames":["a\"b\u0024(c)",`),
       ),
     ],
+  },
+  {
+    policy: 'sidecar-environment',
+    rule: 'EnvironmentRelay',
+    refused: [
+      withConfig('another relay', (text) => text.replace('"steno-relay.', '"evil.')),
+      withConfig('a relay whose name begins like it', (text) => text.replace(relayPort, '.svc:8443.evil.example:8443')),
+      withConfig('a relay at another port', (text) => text.replace(relayPort, '.svc:8444')),
+      withConfig('no relay in mode Relay', (text) => text.replace(/"relay":\{[^}]*\}/, '"relay":null')),
+      withConfig('a relay in mode CredentialsOnly', (text) => text.replace('"mode":"Relay"', '"mode":"CredentialsOnly"')),
+      withConfig('no word of a relay', (text) => text.replace(/"relay":\{[^}]*\},/, '')),
+      withConfig('a second relay behind the first', (text) => text.replace(/}$/, ',"relay" :{"endpoint":"evil.example:8443"}}')),
+      withConfig('a second relay that is none', (text) => text.replace('"listeners":', '"relay":null,"listeners":')),
+      withConfig('a second endpoint behind the first', (text) =>
+        text.replace(relayPort + '"', relayPort + '","endpoint":"evil.example:8443"'),
+      ),
+      withConfig('a second mode behind the first', (text) => text.replace('"mode":"Relay"', '"mode":"Relay","mode":"CredentialsOnly"')),
+      withConfig('a second enforcement behind the first', (text) =>
+        text.replace('"listeners":', '"enforcement":{"mode":"CredentialsOnly","onOpenPath":"Report"},"listeners":'),
+      ),
+      withConfig('an answer to an open way that there is not', (text) => text.replace('"onOpenPath":"Block"', '"onOpenPath":"Ignore"')),
+    ],
+    admitted: [
+      of('no relay in mode CredentialsOnly, with its label', withCredentialsOnly),
+      withConfig('a report of an open way', (text) => text.replace('"onOpenPath":"Block"', '"onOpenPath":"Report"')),
+      withConfig('a database that is called like it', (text) => text.replace('"database":"orders"', '"database":"relay"')),
+    ],
+  },
+  {
+    policy: 'sidecar-environment',
+    rule: 'EnforcementLabel',
+    refused: [
+      of('no label', (pod) => void delete pod.metadata.labels['steno.dev/enforcement']),
+      of('the label of the other mode', (pod) => void (pod.metadata.labels['steno.dev/enforcement'] = 'CredentialsOnly')),
+      of('the label of the other mode without a relay', (pod) => {
+        withCredentialsOnly(pod)
+        pod.metadata.labels['steno.dev/enforcement'] = 'Relay'
+      }),
+      of('a label that is no mode', (pod) => void (pod.metadata.labels['steno.dev/enforcement'] = 'relay')),
+    ],
+    admitted: [],
   },
   {
     policy: 'sidecar-environment',
@@ -307,8 +358,23 @@ export const sidecarRules: readonly Rule[] = [
       withVolume('steno-token', 'another file', token({ path: 'mine' })),
       withVolume('steno-token', 'a token that lives for a day', token({ expirationSeconds: 86_400 })),
       withVolume('steno-token', 'a source more', token({}, [{ configMap: { name: 'mine' } }])),
+      withVolume('steno-token', 'no token for the relay', tokens({ serviceAccountToken: controlToken })),
+      withVolume('steno-token', 'no token for control', tokens({ serviceAccountToken: relayToken })),
+      withVolume(
+        'steno-token',
+        'a token for the relay at the place of that for control',
+        tokens(
+          { serviceAccountToken: { ...controlToken, path: 'relay-token' } },
+          { serviceAccountToken: { ...relayToken, path: 'token' } },
+        ),
+      ),
+      withVolume(
+        'steno-token',
+        'a token for the relay that lives for a day',
+        tokens({ serviceAccountToken: controlToken }, { serviceAccountToken: { ...relayToken, expirationSeconds: 86_400 } }),
+      ),
     ],
-    admitted: [],
+    admitted: [of('the two that steno sets', () => undefined)],
   },
   {
     policy: 'sidecar-process',

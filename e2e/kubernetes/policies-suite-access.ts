@@ -75,6 +75,8 @@ export function testAccess(world: () => PoliciesWorld): void {
       for (const as of [admin, edit, master, ...lookalikes]) {
         assertRefused(await ask(as, 'steno-control'), 'token-request', 'TokenAudience')
         assertRefused(await ask(as, 'vault', 'steno-control'), 'token-request', 'TokenAudience')
+        assertRefused(await ask(as, 'steno-relay'), 'token-request', 'TokenAudience')
+        assertRefused(await ask(as, 'vault', 'steno-relay'), 'token-request', 'TokenAudience')
       }
       for (const as of [admin, edit]) for (const audiences of [['vault'], []]) assertAdmitted(await ask(as, ...audiences))
     })
@@ -139,6 +141,43 @@ export function testAccess(world: () => PoliciesWorld): void {
         }
         assertAdmitted(await send('PATCH', '/open', policyEditor, { spec: { podSelector: { matchLabels: { app: 'shop' } } } }))
         assertAdmitted(await send('DELETE', '/open', policyEditor))
+      },
+    )
+
+    clusterTest(
+      'a policy that steno made is made, changed and deleted by steno, by who may edit ClusterSessionPolicies, and by the controllers that tidy up',
+      async () => {
+        const { admin, edit, policyEditor, clusterPolicyEditor, steno } = world().people
+        const base = `/apis/networking.k8s.io/v1/namespaces/${world().namespace}/networkpolicies`
+        const labels = { 'app.kubernetes.io/managed-by': 'steno' }
+        const policy = (name: string, own: boolean, policyTypes: string[]) => ({
+          apiVersion: 'networking.k8s.io/v1',
+          kind: 'NetworkPolicy',
+          metadata: { name, ...(own && { labels }) },
+          spec: { podSelector: {}, policyTypes },
+        })
+        const send = (method: 'POST' | 'PATCH' | 'DELETE', path: string, as: Caller, body?: unknown) =>
+          world().api.send({ method, path: `${base}${path}?dryRun=All`, as, body, ...(method === 'PATCH' && { contentType: mergePatch }) })
+        for (const policyTypes of [['Egress'], ['Ingress']]) {
+          const own = policy('own-more', true, policyTypes)
+          for (const as of [admin, edit, policyEditor]) assertRefused(await send('POST', '', as, own), 'network-policies', 'OwnPolicy')
+          for (const as of [steno, clusterPolicyEditor]) assertAdmitted(await send('POST', '', as, own))
+        }
+        for (const body of [policy('own', true, ['Egress']), policy('theirs', false, ['Ingress'])])
+          assertAdmitted(await world().api.send({ method: 'POST', path: base, as: steno, body }))
+        const owner = { ownerReferences: [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'mine', uid: '0' }] }
+        const changes = [{ spec: { egress: [{}] } }, { metadata: { labels: null } }, { metadata: owner }]
+        for (const as of [admin, edit, policyEditor]) {
+          for (const change of changes) assertRefused(await send('PATCH', '/own', as, change), 'network-policies', 'OwnPolicy')
+          assertRefused(await send('PATCH', '/theirs', as, { metadata: { labels } }), 'network-policies', 'OwnPolicy')
+          assertRefused(await send('DELETE', '/own', as), 'network-policies', 'OwnPolicy')
+        }
+        assertRefused(await send('DELETE', '', policyEditor), 'network-policies', 'OwnPolicy')
+        for (const change of changes) assertAdmitted(await send('PATCH', '/own', steno, change))
+        const controller = (name: string) => ({ user: `system:serviceaccount:kube-system:${name}`, groups: ['system:authenticated'] })
+        for (const as of [controller('generic-garbage-collector'), controller('namespace-controller'), clusterPolicyEditor, steno])
+          assertAdmitted(await send('DELETE', '/own', as))
+        for (const name of ['own', 'theirs']) await kubectl(['delete', 'networkpolicy', '-n', world().namespace, name])
       },
     )
   })

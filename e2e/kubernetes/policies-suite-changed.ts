@@ -87,6 +87,38 @@ export function testChanges(world: () => PoliciesWorld): void {
       })
     }
 
+    clusterTest('the label by which network policies hold a pod is changed by nobody of the namespace', async () => {
+      const { admin, edit, more, policyEditor } = world().people
+      const label = '/metadata/labels/steno.dev~1enforcement'
+      for (const operation of [
+        { op: 'replace', path: label, value: 'CredentialsOnly' },
+        { op: 'remove', path: label },
+      ])
+        for (const as of [admin, edit, more, policyEditor])
+          assertRefused(await patch('there', [operation], as), 'pod-update', 'LabelChanged')
+    })
+
+    clusterTest("what the sidecar measured is a condition of the pod's that steno alone writes", async () => {
+      const { more, steno } = world().people
+      const condition = (type: string, status: string) => ({ type, status, reason: 'Closed' })
+      const write = (as: Caller | undefined, ...conditions: object[]) =>
+        world().api.send({
+          method: 'PATCH',
+          path: world().in('pods/there/status'),
+          as,
+          body: { status: { conditions } },
+          contentType: 'application/strategic-merge-patch+json',
+        })
+      assertRefused(await write(more, condition('steno.dev/EgressClosed', 'True')), 'pod-update', 'ConditionChanged')
+      assertAdmitted(await write(steno, condition('steno.dev/EgressClosed', 'False')))
+      assertRefused(await write(more, condition('steno.dev/EgressClosed', 'True')), 'pod-update', 'ConditionChanged')
+      const removal = { $patch: 'delete', type: 'steno.dev/EgressClosed' }
+      assertRefused(await write(more, removal), 'pod-update', 'ConditionChanged')
+      assertAdmitted(await write(more, condition('example.com/Mine', 'True')))
+      const all = await patch('there', [{ op: 'remove', path: '/status/conditions' }], more, '/status')
+      assertRefused(all, 'pod-update', 'ConditionChanged')
+    })
+
     clusterTest('a pod of the release before, whose sidecar looked otherwise, can be labelled and finished', async () => {
       // Made while the release before was there: its images and its shape were others.
       const { admin } = world().people

@@ -7,7 +7,16 @@ import { admissionExceptions } from '../../crds/exceptions.ts'
 import { injectPod } from '../../injection/inject-pod.ts'
 import { goldenNames, goldenPod, goldenWorld, requestFor } from '../../injection/test-world.ts'
 import { podRules } from './policies-pod-cases.ts'
-import { appOf, assertAdmitted, assertRefused, type InjectedPod, offer, sidecarOf, controlUrlFor } from './policies-pods.ts'
+import {
+  appOf,
+  assertAdmitted,
+  assertRefused,
+  type InjectedPod,
+  offer,
+  sidecarOf,
+  controlUrlFor,
+  relayEndpointFor,
+} from './policies-pods.ts'
 import { sidecarRules } from './policies-sidecar-cases.ts'
 import { controlPublicKey, foreignInit, plainPod, type PoliciesWorld, sidecarImage } from './policies-world.ts'
 import { clusterTest, eventually } from './support/kubectl.ts'
@@ -31,7 +40,13 @@ export function testCreation(world: () => PoliciesWorld): void {
       const { namespace, people } = world()
       let injected = 0
       for (const name of goldenNames) {
-        const admissionWorld = { ...goldenWorld(name), sidecarImage, controlPublicKey, controlUrl: controlUrlFor(namespace) }
+        const admissionWorld = {
+          ...goldenWorld(name),
+          sidecarImage,
+          controlPublicKey,
+          controlUrl: controlUrlFor(namespace),
+          relayEndpoint: relayEndpointFor(namespace),
+        }
         const request = requestFor(goldenPod(name))
         const injection = injectPod(request, admissionWorld)
         if (injection.kind !== 'injected') continue

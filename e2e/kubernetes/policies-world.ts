@@ -32,7 +32,7 @@ export type People = {
   readonly more: Caller
   /** `admin`, and may edit SessionPolicies. */
   readonly policyEditor: Caller
-  /** As `more`, and may edit ClusterSessionPolicies. */
+  /** As `more`, and may edit SessionPolicies and ClusterSessionPolicies. */
   readonly clusterPolicyEditor: Caller
   /** The ServiceAccount of steno's webhook, with `more` in the namespace. */
   readonly steno: Caller
@@ -216,7 +216,7 @@ function rights({ prefix, namespace, people }: PoliciesWorld): object[] {
     bind('RoleBinding', 'admin', 'admin', admin, more, policyEditor, clusterPolicyEditor, steno),
     bind('RoleBinding', 'edit', 'edit', edit),
     bind('RoleBinding', 'more', `${prefix}-more`, more, clusterPolicyEditor, steno),
-    bind('RoleBinding', 'policies', `${prefix}-policies`, policyEditor),
+    bind('RoleBinding', 'policies', `${prefix}-policies`, policyEditor, clusterPolicyEditor),
     bind('ClusterRoleBinding', 'namespace', `${prefix}-namespace`, more, clusterPolicyEditor),
     bind('ClusterRoleBinding', 'cluster-policies', `${prefix}-cluster-policies`, clusterPolicyEditor),
   ]

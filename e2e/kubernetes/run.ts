@@ -24,28 +24,36 @@ const testMillisecondsMax = 600_000
 const stateFile = path.join(project, '.cache/e2e-tests.json')
 
 /** Replace parts of the release that others need, so they come last, one after the other. */
-const aloneLast = ['get-started', 'webhook-down', 'store', 'runtime', 'chart'].map((name) => path.join(folder, `${name}.test.ts`))
+const aloneLast = ['get-started', 'webhook-down', 'store', 'runtime', 'starved', 'day-two', 'chart'].map((name) =>
+  path.join(folder, `${name}.test.ts`),
+)
 /** Of other folders, for the same cluster: they reach nothing that has to be fetched. */
 const fromElsewhere = ['e2e/control/real-tokens.test.ts', 'e2e/s3/radosgw.test.ts'].map((name) => path.join(project, name))
+
+/** Names of the image that is installed, and of one to upgrade to. */
+type Images = Readonly<Record<'STENO_IMAGE' | 'STENO_OTHER_IMAGE', string>>
 
 process.exitCode = await main()
 
 async function main(): Promise<number> {
   const started = performance.now()
-  const cluster = await findCluster((reason) => {
-    process.stderr.write(`\n  NO TEST OF KUBERNETES RUNS: ${reason}.\n  Set KUBECONFIG, or see e2e/cluster/README.md.\n\n`)
-  })
+  const cluster = await findCluster(
+    (reason) =>
+      void process.stderr.write(`\n  NO TEST OF KUBERNETES RUNS: ${reason}.\n  Set KUBECONFIG, or see e2e/cluster/README.md.\n\n`),
+    (what) => say(what, started),
+  )
   if (cluster === null) return process.env['E2E'] === 'required' ? 1 : 0
   say(`${cluster.name} is ready`, started)
   try {
     // The cluster's network reaches no mirror.
     await fetchRadosgw()
     const steno = await buildStenoImage()
-    await cluster.loadImages([...(await testImages()), steno.archive])
+    const other = await buildStenoImage('day-two')
+    await cluster.loadImages([...(await testImages()), steno.archive, other.archive])
     say(`images are loaded: ${steno.name}`, started)
     await install(cluster, steno)
     say('the chart is installed', started)
-    const code = await runTests(cluster, steno.name)
+    const code = await runTests(cluster, { STENO_IMAGE: steno.name, STENO_OTHER_IMAGE: other.name })
     say('the tests ran', started)
     return code
   } finally {
@@ -60,7 +68,7 @@ function say(what: string, started: number): void {
   process.stderr.write(`e2e: ${what} (${((performance.now() - started) / 1000).toFixed(0)} s)\n`)
 }
 
-async function runTests(cluster: Cluster, image: string): Promise<number> {
+async function runTests(cluster: Cluster, images: Images): Promise<number> {
   const asked = process.argv.slice(2)
   const own = readdirSync(folder).flatMap((name) => (name.endsWith('.test.ts') ? [path.join(folder, name)] : []))
   const together = [...own.filter((file) => !aloneLast.includes(file)), ...fromElsewhere]
@@ -70,10 +78,10 @@ async function runTests(cluster: Cluster, image: string): Promise<number> {
     ? [{ files: asked, concurrency: 1 }]
     : [{ files: together, concurrency: 2 }, ...aloneLast.map((file) => ({ files: [file], concurrency: 1 }))]) {
     rmSync(stateFile, { force: true })
-    const failed = await runFiles(cluster, image, files, concurrency, counts)
+    const failed = await runFiles(cluster, images, files, concurrency, counts)
     if (failed !== 0 && process.env['E2E_AGAIN'] === '1') {
       process.stderr.write('e2e: once more, only what failed\n')
-      code ||= await runFiles(cluster, image, files, concurrency, { tests: 0, pass: 0, fail: 0, skipped: 0 })
+      code ||= await runFiles(cluster, images, files, concurrency, { tests: 0, pass: 0, fail: 0, skipped: 0 })
     } else code ||= failed
   }
   const { tests, pass, fail, skipped } = counts
@@ -83,7 +91,7 @@ async function runTests(cluster: Cluster, image: string): Promise<number> {
 
 async function runFiles(
   cluster: Cluster,
-  image: string,
+  images: Images,
   files: readonly string[],
   concurrency: number,
   counts: Record<'tests' | 'pass' | 'fail' | 'skipped', number>,
@@ -91,7 +99,7 @@ async function runFiles(
   const limits = [`--test-concurrency=${concurrency}`, `--test-timeout=${testMillisecondsMax}`]
   const args = ['--test', ...limits, `--test-rerun-failures=${stateFile}`, '--test-reporter=spec', ...files]
   const [command = process.execPath, ...rest] = [...cluster.prefix, process.execPath, ...args]
-  const environment = { ...cluster.environment, E2E: 'required', STENO_IMAGE: image }
+  const environment = { ...cluster.environment, E2E: 'required', ...images }
   const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'inherit'], env: environment })
   let printed = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -146,7 +146,7 @@ clusterTest('a policy’s status says what is: conditions with reasons, and whic
     await kubectl(['delete', 'pod', 'older', '-n', shop, '--wait=false', '--force', '--grace-period=0'])
     await counted({ matched: 3, injected: 3, stale: 0, bare: 0 })
     await seen('nobody may do anything', 'CredentialsIsolated', 'Isolated')
-    assert.equal((await seen('always, in this release', 'EgressEnforced', 'NotBuiltIn')).status, 'False')
+    assert.equal((await seen('no sidecar has started', 'EgressEnforced', 'NotReported')).status, 'Unknown')
 
     await kubectl(['create', 'role', 'reader', '-n', shop, '--verb=get', '--resource=secrets'])
     await kubectl(['create', 'rolebinding', 'reader', '-n', shop, '--role=reader', `--serviceaccount=${shop}:default`])

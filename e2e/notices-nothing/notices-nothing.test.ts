@@ -15,7 +15,12 @@ import { connectRaw, type RawOptions } from './raw-client.ts'
 import { authenticationOk, comparable, talk, withoutExchange, type Heard } from './talk.ts'
 
 const conversationCount = Number(process.env['STENO_CONVERSATIONS'] ?? 150)
-const modes = ['custody', 'pass-through'] as const
+/** At level `stored` each answer waits for the store's disk: fewer conversations say as much. */
+const ways = [
+  { mode: 'custody', level: 'results', conversations: conversationCount },
+  { mode: 'pass-through', level: 'results', conversations: conversationCount },
+  { mode: 'custody', level: 'stored', conversations: Math.ceil(conversationCount / 3) },
+] as const satisfies readonly { readonly mode: Mode; readonly level: string; readonly conversations: number }[]
 /** Even a conversation that is cut off has the session's parameters behind it. */
 const startUpFramesMin = 15
 /**
@@ -24,7 +29,7 @@ const startUpFramesMin = 15
  */
 const crashesMax = 2
 const crashLoggedMilliseconds = 200
-type Mode = (typeof modes)[number]
+type Mode = 'custody' | 'pass-through'
 
 let server: EmbeddedPostgres
 const password = 'the-password-of-shop'
@@ -79,16 +84,16 @@ function directlyOf(database: string, rest: Partial<RawOptions> = {}): RawOption
   return { host: server.host, port: server.port, password, ...rest, parameters: { user: 'shop', database, ...rest.parameters } }
 }
 
-for (const mode of modes) {
-  suite(`the client notices nothing: ${mode}`, { concurrency: 1 }, () => {
+for (const { mode, level, conversations } of ways) {
+  suite(`the client notices nothing: ${mode}, level ${level}`, { concurrency: 1 }, () => {
     test('in random conversations over all message kinds', async (t) => {
       let cutOff = 0
       let crashes = 0
-      const seeds = seedsToRun(conversationCount)
+      const seeds = seedsToRun(conversations)
       for (let at = 0; at < seeds.length;) {
-        const name = `${mode.replace('-', '_')}_${at}`
+        const name = `${mode.replace('-', '_')}_${level}_${at}`
         const { direct, throughSteno } = await twins(name)
-        await using proxy = await startProxyProcess({ upstream: upstreamOf(mode, throughSteno) })
+        await using proxy = await startProxyProcess({ upstream: upstreamOf(mode, throughSteno), arguments: ['--level', level] })
         let crash: string | null = null
         for (; at < seeds.length && crash === null; at++) {
           const seed = seeds[at]!
@@ -138,13 +143,13 @@ for (const mode of modes) {
     })
 
     test('at start-up: parameters, notices, protocol versions and refusals', async () => {
-      const { direct, throughSteno } = await twins(`start_${mode.replace('-', '_')}`)
+      const { direct, throughSteno } = await twins(`start_${mode.replace('-', '_')}_${level}`)
       for (const database of [direct, throughSteno]) {
         await server.query(
           `alter database ${database} set search_path = public, pg_catalog; alter database ${database} set work_mem = '5MB'`,
         )
       }
-      await using proxy = await startProxyProcess({ upstream: upstreamOf(mode, throughSteno) })
+      await using proxy = await startProxyProcess({ upstream: upstreamOf(mode, throughSteno), arguments: ['--level', level] })
       const variants: Record<string, Partial<RawOptions>> = {
         plain: {},
         'many parameters': {

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { PodNetwork } from './pod-network.ts'
 import { writeSidecarConfig, type Listener, type SidecarConfig } from '../../crds/sidecar-config.ts'
 
 const program = fileURLToPath(new URL('../../bin/steno', import.meta.url))
@@ -39,6 +40,8 @@ export type SidecarSettings = {
   /** None unless told, and nothing enforced. */
   readonly relay?: SidecarConfig['relay']
   readonly enforcement?: SidecarConfig['enforcement']
+  /** Whose network it runs in; the test's own unless told. */
+  readonly network?: PodNetwork
   /** Of an earlier sidecar: the next one goes on with its spool and store. */
   readonly folder?: string
   /** Null for control's store. */
@@ -69,7 +72,8 @@ export type SidecarProcess = {
 export async function startSidecar(t: TestContext, settings: SidecarSettings): Promise<SidecarProcess> {
   const sidecar = await spawnSidecar(t, settings)
   await untilLogged(sidecar, '"msg":"recording"')
-  const healthPort = Number(/"health":(\d+)/.exec(sidecar.stderr())![1])
+  const healthInside = Number(/"health":(\d+)/.exec(sidecar.stderr())![1])
+  const healthPort = (await settings.network?.publish(healthInside)) ?? healthInside
   return { ...sidecar, healthPort, get: (path) => getText(healthPort, path) }
 }
 
@@ -101,7 +105,13 @@ export async function spawnSidecar(t: TestContext, settings: SidecarSettings): P
     listeners: settings.listeners,
   }
   const args = ['sidecar', '--spool', spoolFolder, '--health-listen', '127.0.0.1:0', '--termination-log', termination]
-  const child = spawn(program, [...args, ...(storeUrl === null ? [] : ['--store', storeUrl])], {
+  const [command = program, ...words] = [
+    ...(settings.network?.enter ?? []),
+    program,
+    ...args,
+    ...(storeUrl === null ? [] : ['--store', storeUrl]),
+  ]
+  const child = spawn(command, words, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env['PATH'],

@@ -23,6 +23,17 @@ type PodSpec = {
   readonly securityContext?: Readonly<Record<string, unknown>>
   readonly volumes?: object[]
 }
+type PodTemplate = {
+  readonly metadata: { readonly annotations: Readonly<Record<string, string>> }
+  readonly spec: PodSpec & {
+    readonly nodeSelector?: object
+    readonly priorityClassName?: string
+    readonly tolerations?: object[]
+    readonly serviceAccountName?: string
+    readonly terminationGracePeriodSeconds?: number
+  }
+}
+type Closed = { readonly spec: { readonly policyTypes: string[]; readonly ingress: object[]; readonly egress: object[] } }
 type Object_ = {
   readonly apiVersion: string
   readonly kind: string
@@ -41,16 +52,26 @@ type Object_ = {
 
 const s3 = 'store.type=s3,store.s3.bucket=recordings,store.s3.region=eu-west-1'
 const digest = `sha256:${'ab'.repeat(32)}`
+/** The same for each component that runs in pods. */
+function everywhere(args: (component: string) => readonly string[]): readonly (readonly string[])[] {
+  return ['webhook', 'control', 'relay'].map(args)
+}
+
 /** Each switch, alone. */
 const switches: readonly (readonly string[])[] = [
   [],
   ['--set', `image.digest=${digest}`],
   ['--set', 'image.pullSecrets={registry}'],
   ['--set', 'webhook.replicas=1'],
-  ['--set', 'webhook.priorityClassName=system-cluster-critical,control.priorityClassName=system-cluster-critical'],
-  ['--set', 'webhook.nodeSelector.role=infra,control.nodeSelector.role=infra'],
-  ['--set-json', 'webhook.tolerations=[{"key":"a","operator":"Exists"}]', '--set-json', 'control.tolerations=[{"operator":"Exists"}]'],
-  ['--set', 'webhook.podAnnotations.a=b,control.podAnnotations.a=b,control.serviceAccountAnnotations.role=arn'],
+  ['--set', 'relay.replicas=1'],
+  ['--set', 'relay.replicas=5,relay.checkSourceAddress=false,relay.drainSeconds=0'],
+  ...everywhere((component) => ['--set', `${component}.priorityClassName=system-cluster-critical`]),
+  ...everywhere((component) => ['--set', `${component}.nodeSelector.role=infra`]),
+  ...everywhere((component) => ['--set-json', `${component}.tolerations=[{"key":"a","operator":"Exists"}]`]),
+  ...everywhere((component) => ['--set', `${component}.podAnnotations.a=b`]),
+  ...everywhere((component) => ['--set', `${component}.logLevel=debug`]),
+  ...everywhere((component) => ['--set', `${component}.resources.requests.cpu=1,${component}.resources.limits.memory=1Gi`]),
+  ['--set', 'control.serviceAccountAnnotations.role=arn'],
   ['--set', 'store.create=false'],
   ['--set', 'store.volume.ephemeral=true'],
   ['--set', 'store.volume.existingClaim=mine'],
@@ -60,11 +81,12 @@ const switches: readonly (readonly string[])[] = [
   ['--set', 'control.readableSecrets={other-keys}'],
   ['--set-json', 'auditor.subjects=[{"kind":"Group","name":"auditors"},{"kind":"ServiceAccount","name":"reader"}]'],
   ['--set', 'certificates.source=certManager,certificates.issuerRef.name=steno'],
-  ['--set', 'certificates.source=secrets,certificates.webhookSecret=one,certificates.controlSecret=two'],
+  ['--set', 'certificates.source=secrets,certificates.webhookSecret=one,certificates.controlSecret=two,certificates.relaySecret=three'],
   ['--set', 'networkPolicy.enabled=true'],
   [
     ...['--set', 'networkPolicy.enabled=true', '--set-json', 'networkPolicy.metricsFrom=[{"namespaceSelector":{}}]'],
     ...['--set-json', 'networkPolicy.controlEgress=[{"ports":[{"port":9000}]}]'],
+    ...['--set-json', 'networkPolicy.relayEgress=[{"to":[{"ipBlock":{"cidr":"10.20.0.0/16"}}],"ports":[{"port":5432}]}]'],
   ],
   ['--set', 'monitoring.serviceMonitor.enabled=true,monitoring.serviceMonitor.labels.release=prometheus'],
   ['--set', 'monitoring.podMonitor.enabled=true'],
@@ -110,6 +132,10 @@ for (const [args, message] of [
   ['store.volume.size=lots', /size/],
   ['networkPolicy.enabled=perhaps', /networkPolicy.*enabled/],
   ['webhook.logLevel=loud', /logLevel/],
+  ['relay.replicas=0', /relay.*replicas/],
+  ['relay.checkSourceAddress=often', /checkSourceAddress/],
+  ['relay.drainSeconds=1h', /drainSeconds/],
+  ['networkPolicy.relayEgress=all', /relayEgress/],
   ['webhook.resources.limits.memory=much', /memory/],
   ['auditor.subjects[0].kind=Robot', /kind/],
   ['certificates.source=certManager', /issuerRef\.name must name/],
@@ -168,7 +194,7 @@ test('every pod keeps to Pod Security `restricted`, runs as 64242 on a read-only
   const text = await helm(['template', 'steno', chartFolder, '--kube-version', oldestKubernetes])
   const hooks = parseAllDocuments(text).map((document) => document.toJS() as Object_ & { spec?: PodSpec })
   const specs = [...podSpecs(hooks), ...hooks.flatMap(({ kind, spec }) => (kind === 'Pod' && spec !== undefined ? [spec as PodSpec] : []))]
-  assert.equal(specs.length, 3)
+  assert.equal(specs.length, 4)
   for (const { securityContext, containers } of specs) {
     assert.equal(securityContext?.['runAsNonRoot'], true)
     assert.equal(securityContext['runAsUser'], 64_242)
@@ -182,6 +208,81 @@ test('every pod keeps to Pod Security `restricted`, runs as 64242 on a read-only
       )
     }
   }
+})
+
+test('whatever a switch gives to one component is in its pods, and in no other', async () => {
+  const args = ['webhook', 'control', 'relay'].flatMap((component) => [
+    ...['--set', `${component}.nodeSelector.for=${component},${component}.podAnnotations.for=${component}`],
+    ...['--set', `${component}.priorityClassName=${component},${component}.resources.limits.memory=1Gi`],
+    ...['--set-json', `${component}.tolerations=[{"key":"${component}","operator":"Exists"}]`],
+  ])
+  const objects = await rendered(args)
+  for (const component of ['webhook', 'control', 'relay']) {
+    const template = named(objects, 'Deployment', `steno-${component}`).spec?.template as PodTemplate
+    assert.deepEqual(
+      [template.metadata.annotations['for'], template.spec.nodeSelector, template.spec.priorityClassName, template.spec.tolerations],
+      [component, { for: component }, component, [{ key: component, operator: 'Exists' }]],
+    )
+    assert.equal(template.spec.serviceAccountName, `steno-${component}`)
+    assert.deepEqual(template.spec.containers[0]?.resources?.limits, { memory: '1Gi' })
+  }
+})
+
+test('the relay has two replicas of which one stays, and ends no sooner than its tunnels may go on', async () => {
+  const objects = await rendered(['--set', 'relay.drainSeconds=120'])
+  const { replicas, template } = named(objects, 'Deployment', 'steno-relay').spec ?? {}
+  assert.equal(replicas, 2)
+  assert.ok(((template as PodTemplate).spec.terminationGracePeriodSeconds ?? 0) > 120)
+  named(objects, 'PodDisruptionBudget', 'steno-relay')
+  const { spec } = named(objects, 'Service', 'steno-relay') as unknown as { spec: { ports: { port: number; targetPort: string }[] } }
+  assert.deepEqual(
+    spec.ports.map(({ port, targetPort }) => [port, targetPort]),
+    [
+      [8443, 'https'],
+      [8080, 'metrics'],
+    ],
+  )
+  const single = await rendered(['--set', 'relay.replicas=1'])
+  assert.ok(single.every(({ kind, metadata }) => kind !== 'PodDisruptionBudget' || metadata.name !== 'steno-relay'))
+})
+
+test('closed networks: sidecars alone reach control and relay, and the relay reaches everything unless it is narrowed', async () => {
+  const policyOf = async (component: string, ...args: string[]) =>
+    (named(await rendered(['--set', 'networkPolicy.enabled=true', ...args]), 'NetworkPolicy', `steno-${component}`) as unknown as Closed)
+      .spec
+  for (const component of ['control', 'relay']) {
+    const { ingress, policyTypes } = await policyOf(component)
+    assert.deepEqual(policyTypes, ['Ingress', 'Egress'])
+    assert.deepEqual(ingress[0], {
+      ports: [{ port: 'https', protocol: 'TCP' }],
+      from: [{ namespaceSelector: {}, podSelector: { matchLabels: { 'steno.dev/injected': 'true' } } }],
+    })
+  }
+  const isOpen = ({ egress }: Closed['spec']) => egress.some((rule) => Object.keys(rule).length === 0)
+  assert.deepEqual(
+    [isOpen(await policyOf('relay')), isOpen(await policyOf('control')), isOpen(await policyOf('webhook'))],
+    [true, false, false],
+  )
+  const databases = { to: [{ ipBlock: { cidr: '10.20.0.0/16' } }], ports: [{ port: 5432 }] }
+  const narrowed = await policyOf('relay', '--set-json', `networkPolicy.relayEgress=${JSON.stringify([databases])}`)
+  assert.equal(isOpen(narrowed), false)
+  assert.deepEqual(narrowed.egress.at(-1), databases)
+  assert.equal(narrowed.egress.length, 3)
+})
+
+test('control may write what a sidecar measured onto its pod, and the webhook NetworkPolicies; the relay writes neither', async () => {
+  const objects = await rendered([])
+  const rightsTo = (component: string, resource: string): string[] =>
+    objects
+      .filter(({ kind, metadata }) => ['Role', 'ClusterRole'].includes(kind) && metadata.name === `steno-${component}`)
+      .flatMap(({ rules = [] }) => rules.filter(({ resources }) => resources.includes(resource)).flatMap(({ verbs }) => verbs))
+  assert.deepEqual(rightsTo('control', 'pods/status'), ['patch'])
+  assert.deepEqual(rightsTo('control', 'networkpolicies'), [])
+  assert.ok(rightsTo('webhook', 'networkpolicies').includes('create'))
+  assert.deepEqual(rightsTo('webhook', 'pods/status'), [])
+  const writes = ['create', 'update', 'patch', 'delete', 'deletecollection']
+  for (const resource of ['pods', 'pods/status', 'networkpolicies', 'sessionpolicies', 'clustersessionpolicies'])
+    assert.ok(!rightsTo('relay', resource).some((verb) => writes.includes(verb)), resource)
 })
 
 test('the webhook fails open but for a pod that brings a sidecar, asks again after other webhooks, and carries no certificate', async () => {

@@ -21,7 +21,7 @@ import { processors, type Processor } from './shared-libraries.ts'
 import { debianLicences, npmLicences } from './third-party-licences.ts'
 import type { ArchiveEntry } from './tar.ts'
 
-const usage = `usage: node tools/image/build.ts [options]
+const usage = `usage: node_modules/.bin/node tools/image/build.ts [options]
 
   --out FILE               the archive; beside it FILE without .tar and with .sbom.json (default: dist/steno-image.tar)
   --name NAME              what it is called where it is imported; may be repeated (default: localhost/steno/steno:VERSION)
@@ -37,7 +37,7 @@ const usage = `usage: node tools/image/build.ts [options]
 /** Options of the command that do not fit. */
 export class BadImageOptions extends KnownError {
   readonly code = 'BAD_IMAGE_OPTIONS'
-  readonly remedy = 'See `node tools/image/build.ts --help`.'
+  readonly remedy = 'See `node_modules/.bin/node tools/image/build.ts --help`.'
   readonly safeToRetry = true
 }
 

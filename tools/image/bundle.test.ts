@@ -59,6 +59,7 @@ for (const [what, source] of [
   ['the folder of the source', 'console.log(import.meta.dirname)'],
   ['a file that is not there', "new URL('./gone.ts', import.meta.url)"],
   ['a package that is not installed', "import 'no-such-package'"],
+  ['a package in CommonJS that is loaded by import()', "const { X509Certificate } = await import('@peculiar/x509')"],
 ] as const) {
   test(`${what} ends the build with the file’s name`, async () => {
     using folder = temporaryFolder()

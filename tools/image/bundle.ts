@@ -3,7 +3,8 @@
  *
  * All files lie in one folder, so what a source names beside itself is named beside the bundle: `new URL('./worker.ts', import.meta.url)`
  * becomes an entry point of its own, other files are copied. A package that is loaded by `createRequire` is bundled into
- * /app/node_modules. A use of `import.meta` that fits none of these ends the build. Optional packages stay out, and steno says so where it
+ * /app/node_modules. A use of `import.meta` that fits none of these ends the build, and so does a package in CommonJS that is loaded by
+ * `import()`: esbuild gives it a default export alone, where Node finds its names too. Optional packages stay out, and steno says so where it
  * needs one. The bytes depend on the sources and the lockfile alone.
  */
 import { existsSync, readFileSync } from 'node:fs'
@@ -24,7 +25,7 @@ export type Bundle = {
 export class NotBundled extends KnownError {
   readonly code = 'NOT_BUNDLED'
   readonly remedy =
-    "In the source, name other files as new URL('./literal', import.meta.url) or by import(); the head of tools/image/bundle.ts says what is understood."
+    "In the source, name other files as new URL('./literal', import.meta.url) or by import(), and import packages statically in a module that is itself loaded by import(); the head of tools/image/bundle.ts says what is understood."
   readonly safeToRetry = true
 }
 
@@ -130,7 +131,17 @@ async function runEsbuild(folder: string, options: BuildOptions): Promise<Outcom
     throw faultOf(error)
   })
   const files = (result.outputFiles ?? []).map(({ path, contents }) => ({ path: relative(outdir, path), content: Buffer.from(contents) }))
-  return { files, metafile: result.metafile! }
+  const metafile = result.metafile!
+  refuseNamelessImports(metafile)
+  return { files, metafile }
+}
+
+/** @throws NotBundled for an `import()` that is given less by the bundle than by Node: its names are missing only when it is reached. */
+function refuseNamelessImports({ inputs }: Metafile): void {
+  for (const [source, { imports }] of Object.entries(inputs))
+    for (const { kind, path, original } of imports)
+      if (kind === 'dynamic-import' && inputs[path]?.format === 'cjs')
+        throw new NotBundled(`${source} loads ${original ?? path} by import(), and that is CommonJS: in the bundle it would have no names`)
 }
 
 /** esbuild wraps what a plugin throws; of its own errors the first says enough. */

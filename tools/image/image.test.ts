@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { TLSSocket } from 'node:tls'
 import { after, test } from 'node:test'
 import pg from 'pg'
 import { startPostgres } from '../embedded-postgres.ts'
@@ -111,6 +112,58 @@ test('what the proxy records through the image is stored by its worker thread an
   assert.equal(verified.code, 0, verified.stderr)
   assert.match(verified.stdout, /verified 1 session, 1 segment, 1 statement: sound/)
   assert.match((await image.run(['show', 'last', '--store', store])).stdout, /select 41 \+ 1 as answer/)
+})
+
+test('an agent whose client insists on TLS speaks it with the proxy of the image', async () => {
+  await using database = await startPostgres()
+  await database.query(`create role shop login password 'sesame'`)
+  const proxy = image.start(['proxy', '--listen', '127.0.0.1:0', '--store', 'file:///tmp/tls', '--spool', '/tmp/tls-spool'], {
+    STENO_UPSTREAM: `postgresql://shop:sesame@127.0.0.1:${database.port}/postgres`,
+  })
+  try {
+    const connectionString = `postgresql://agent@${await addressOf(proxy)}/postgres`
+    const client = new pg.Client({ connectionString, ssl: { rejectUnauthorized: false } })
+    await client.connect()
+    const { stream } = (client as unknown as { connection: { stream: TLSSocket } }).connection
+    assert.deepEqual([stream.getProtocol(), stream.getPeerCertificate().subject.CN], ['TLSv1.3', 'steno proxy (ephemeral)'])
+    assert.deepEqual((await client.query<{ answer: number }>('select 41 + 1 as answer')).rows, [{ answer: 42 }])
+    await client.end()
+  } finally {
+    const ended = once(proxy, 'exit')
+    proxy.kill('SIGTERM')
+    await ended
+  }
+})
+
+/**
+ * Goal: what is loaded only when it is needed gives from the bundle the names that it gives from the sources. Method: each entry of an
+ * `import()` in the bundle, loaded by Node from both places.
+ */
+test('each module that is loaded when it is needed gives the names from the bundle that it gives from the sources', () => {
+  const { outputs } = built.bundle
+  const lazy = new Set(
+    Object.values(outputs).flatMap(({ imports }) =>
+      imports.filter(({ kind, external }) => kind === 'dynamic-import' && external !== true).map(({ path }) => path),
+    ),
+  )
+  assert.ok(lazy.size >= 8, [...lazy].join())
+  const load = `
+    for (const path of process.argv.slice(1))
+      console.log(JSON.stringify(Object.entries(await import(path)).flatMap(([name, value]) => (value === undefined ? [] : [name])).sort()))`
+  const namesFrom = (paths: readonly string[]): string[] =>
+    execFileSync(process.execPath, ['--no-warnings', '--input-type=module', '--eval', load, ...paths], { encoding: 'utf8' })
+      .trim()
+      .split('\n')
+  const entries = [...lazy].map((path) => ({ path, source: outputs[path]?.entryPoint ?? '' }))
+  // A package's own are in the form for bundlers, which Node need not be able to load; one in CommonJS would have a default export alone.
+  const [own, foreign] = [false, true].map((isForeign) => entries.filter(({ source }) => source.includes('node_modules/') === isForeign))
+  assert.deepEqual(
+    foreign?.filter(({ path }) => outputs[path]?.exports.join() === 'default'),
+    [],
+  )
+  const fromBundle = namesFrom((own ?? []).map(({ path }) => join(image.root, path)))
+  const fromSources = namesFrom((own ?? []).map(({ source }) => join(project, source)))
+  assert.deepEqual(fromBundle, fromSources)
 })
 
 test('what needs an optional package says so by its code, and what to do instead', async () => {

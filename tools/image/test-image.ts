@@ -21,6 +21,7 @@ const parts = [
   'injection',
   'policy',
   'postgres',
+  'relay',
   'session',
   'sidecar',
   'webhook',

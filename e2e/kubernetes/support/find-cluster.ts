@@ -4,7 +4,8 @@
  *
  * Each says how to run a program where the cluster's addresses are reached, how images get in, and what ends it.
  */
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +14,8 @@ import { promisify } from 'node:util'
 const run = promisify(execFile)
 const local = fileURLToPath(new URL('../../cluster/', import.meta.url))
 const kindName = 'steno-e2e'
+/** Between two words about a cluster that takes its time. */
+const progressMilliseconds = 20_000
 
 export type Cluster = {
   /** For people: which one it is. */
@@ -25,13 +28,13 @@ export type Cluster = {
   end(): Promise<void>
 }
 
-/** Null where no cluster can be had; `why` is told then. */
-export async function findCluster(why: (reason: string) => void): Promise<Cluster | null> {
+/** Null where no cluster can be had; `why` is told then. `progress` is told what is waited for, now and then. */
+export async function findCluster(why: (reason: string) => void, progress: (what: string) => void): Promise<Cluster | null> {
   const kubeconfig = process.env['KUBECONFIG']
   if (kubeconfig !== undefined && kubeconfig !== '') return givenCluster(kubeconfig)
   if ((await works('docker', ['info'])) && (await works('kind', ['version']))) return kindCluster()
   const missing = await missingForLocal()
-  if (missing.length === 0) return localCluster()
+  if (missing.length === 0) return localCluster(progress)
   why(`KUBECONFIG is not set, docker with kind does not run, and the cluster of e2e/cluster needs ${missing.join(', ')}`)
   return null
 }
@@ -81,9 +84,9 @@ async function missingForLocal(): Promise<string[]> {
   return needs.flatMap(([name, isThere]) => (isThere ? [] : [name]))
 }
 
-async function localCluster(): Promise<Cluster> {
+async function localCluster(progress: (what: string) => void): Promise<Cluster> {
   const wasThere = await works(path.join(local, 'exec'), ['kubectl', 'get', '--raw', '/readyz'])
-  await run(path.join(local, 'up'), { maxBuffer: 64 * 1024 * 1024 })
+  if (!wasThere) await bringUp(progress)
   return {
     name: 'the cluster of e2e/cluster',
     prefix: [path.join(local, 'exec')],
@@ -94,6 +97,24 @@ async function localCluster(): Promise<Cluster> {
     async end() {
       if (!wasThere) await run(path.join(local, 'down'))
     },
+  }
+}
+
+/** Says that it goes on, and the last line of what the script says of itself: a first build takes minutes. @throws Error when it fails */
+async function bringUp(progress: (what: string) => void): Promise<void> {
+  progress('starting the cluster of e2e/cluster; the first time it is built from source, which takes some minutes')
+  const child = spawn(path.join(local, 'up'), { stdio: ['ignore', 'ignore', 'pipe'] })
+  let said = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => void (said = `${said}${text}`.slice(-4_000)))
+  const timer = setInterval(() => {
+    const last = said.trimEnd().split('\n').at(-1) ?? ''
+    progress(`still starting the cluster${last === '' ? '' : `: ${last.slice(0, 200)}`}`)
+  }, progressMilliseconds)
+  try {
+    const [code] = (await once(child, 'close')) as [number | null]
+    if (code !== 0) throw new Error(`e2e/cluster/up ended with ${code}: ${said}`)
+  } finally {
+    clearInterval(timer)
   }
 }
 

@@ -31,14 +31,22 @@ export async function killContainer(namespace: string, pod: string, container: s
   for (const pid of await processesOf(namespace, pod, container)) process.kill(pid, 'SIGKILL')
 }
 
+/** Every process of the pod, its sandbox too, whether or not the API server still knows of it. */
+export function podProcesses(podUid: string): number[] {
+  const uid = [podUid, podUid.replaceAll('-', '_')]
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      const cgroup = readIfThere(`/proc/${pid}/cgroup`)
+      return uid.some((part) => cgroup.includes(part))
+    })
+    .map(Number)
+}
+
 /** Every process of the pod at once, its sandbox too, as when its node loses power and comes back. */
 export async function killPod(namespace: string, pod: string): Promise<void> {
   const { metadata } = await podOf(namespace, pod)
-  const uid = [metadata.uid, metadata.uid.replaceAll('-', '_')]
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    const cgroup = readIfThere(`/proc/${pid}/cgroup`)
-    if (uid.some((part) => cgroup.includes(part))) process.kill(Number(pid), 'SIGKILL')
-  }
+  for (const pid of podProcesses(metadata.uid)) process.kill(pid, 'SIGKILL')
 }
 
 /** Lowers the container's memory limit to `bytes` while it runs. */

@@ -49,8 +49,9 @@ export async function openRecordings(store = 'default'): Promise<Recordings> {
       const sessions = stdout
         .split('\n')
         .filter((line) => line !== '')
-        .map((line) => JSON.parse(line) as RecordedSession)
-      return sessions.filter(({ identity }) => identity.attested['podUid'] === podUid)
+        .map((line) => JSON.parse(line) as RecordedSession | (Omit<RecordedSession, 'identity'> & { readonly identity: null }))
+      // A session that was lost before anything of it was stored has no identity.
+      return sessions.filter((session) => session.identity !== null).filter(({ identity }) => identity.attested['podUid'] === podUid)
     },
     async [Symbol.asyncDispose]() {
       if (child.exitCode !== null) return

@@ -12,10 +12,13 @@ export type StenoImage = {
   readonly archive: string
 }
 
-export async function buildStenoImage(): Promise<StenoImage> {
+/** `revision` is a label of the image: another one makes another digest of the same source, which is what an upgrade changes to. */
+export async function buildStenoImage(revision: string | null = null): Promise<StenoImage> {
   const repository = 'localhost/steno/steno'
-  const out = fileURLToPath(new URL('../../../.cache/e2e-images/steno.tar', import.meta.url))
-  const built = await buildImage(readImageOptions(['--name', `${repository}:dev`, '--name-by-digest', '--out', out]))
+  const tag = revision ?? 'dev'
+  const out = fileURLToPath(new URL(`../../../.cache/e2e-images/steno${revision === null ? '' : `-${revision}`}.tar`, import.meta.url))
+  const label = revision === null ? [] : ['--revision', revision]
+  const built = await buildImage(readImageOptions(['--name', `${repository}:${tag}`, '--name-by-digest', '--out', out, ...label]))
   mkdirSync(path.dirname(out), { recursive: true })
   writeFileSync(out, built.archive)
   return { repository, digest: built.digest, name: `${repository}@${built.digest}`, archive: out }

@@ -1,0 +1,192 @@
+/**
+ * An agent that inserts numbered rows through its DATABASE_URL, all the time and whatever happens, and says which of them the database acknowledged:
+ * one connection that it keeps as long as it can, and a connection for each row beside it. No number is tried twice.
+ *
+ * What it says is its container's log. Two lines of it count: `kept NUMBER` and `lost NUMBER WHY`.
+ */
+import assert from 'node:assert/strict'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { exitCodes } from '../../../cli/verify.ts'
+import { readRecordedSessions } from '../../support/compare-with-log.ts'
+import { eventually, kubectl } from './kubectl.ts'
+import { openRecordings } from './recordings.ts'
+import { agentPod, databaseUser, startAgent, type Shop } from './shop.ts'
+
+/** Numbers of the second worker begin here. */
+const secondWorker = 1_000_000
+/** Of one worker. */
+const rowsMax = 10_000
+
+const program = (first: number): string => `
+const first = ${first}
+const { Client } = require('pg')
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+async function work(number, keeps, milliseconds) {
+  let client = null
+  for (;;) {
+    number++
+    try {
+      if (client === null) {
+        client = new Client({ connectionString: process.env.DATABASE_URL, connectionTimeoutMillis: 10000, query_timeout: 10000 })
+        client.on('error', () => undefined)
+        await client.connect()
+      }
+      await client.query('insert into kept values (' + number + ')')
+      console.log('kept ' + number)
+      if (!keeps) { await client.end(); client = null }
+    } catch (error) {
+      console.log('lost ' + number + ' ' + String(error.message).replaceAll('\\n', ' '))
+      client.end().catch(() => undefined)
+      client = null
+    }
+    await pause(milliseconds)
+  }
+}
+process.on('SIGTERM', () => process.exit(0))
+work(first, true, 200)
+work(${secondWorker} + first, false, 1000)
+`
+
+export type RowKeeper = AsyncDisposable & {
+  readonly name: string
+  readonly podUid: string
+  /** Rows that were acknowledged since this started to listen. */
+  readonly kept: readonly number[]
+  /** What the agent was told of rows that were not, in the order in which it was. */
+  readonly refusals: readonly string[]
+  /** Returns when both workers have had a row acknowledged after this call. */
+  untilGoesOn(withinMilliseconds?: number): Promise<void>
+  /**
+   * Ends the pod in good order; then everything that was acknowledged is in the store's recordings, and all that the database has of it; the
+   * recordings are sound; and none but relays had a session.
+   */
+  assertAllRecorded(store: string, relayAddresses: ReadonlySet<string>): Promise<void>
+}
+
+/** `first`: its numbers begin behind it; keepers of one shop share a table, with 10,000 numbers each. */
+export async function startRowKeeper(shop: Shop, name = 'keeper', { first = 0 }: { readonly first?: number } = {}): Promise<RowKeeper> {
+  await shop.query(`create table if not exists kept (number int primary key); grant select, insert on kept to ${databaseUser}`)
+  const pod = await startAgent(shop.namespace, agentPod(name, { command: ['node', '-e', program(first)] }))
+  const kept: number[] = []
+  const refusals: string[] = []
+  let isOver = false
+  let logs: ChildProcess | null = null
+  const listen = (): void => {
+    const child = spawn('kubectl', ['-n', shop.namespace, 'logs', '--follow', '--tail=0', name, '-c', 'agent'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    logs = child
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const [, word, number, why = ''] = /^(kept|lost) (\d+) ?(.*)$/.exec(line) ?? []
+      if (word === 'kept') kept.push(Number(number))
+      else if (word === 'lost') refusals.push(why)
+    })
+    child.on('close', () => void (isOver || setTimeout(listen, 500)))
+  }
+  listen()
+  return {
+    ...{ name, podUid: pod.metadata.uid, kept, refusals },
+    async untilGoesOn(withinMilliseconds = 60_000) {
+      const from = kept.length
+      await eventually(
+        'both workers go on',
+        () => {
+          const since = kept.slice(from)
+          return Promise.resolve(
+            since.some((number) => number < secondWorker) && since.some((number) => number > secondWorker) ? true : null,
+          )
+        },
+        { withinMilliseconds },
+      ).catch((cause: unknown) => {
+        throw new Error(`the agent’s rows do not go on; the last refusals: ${refusals.slice(-3).join(' | ')}`, { cause })
+      })
+    },
+    async assertAllRecorded(store, relayAddresses) {
+      isOver = true
+      logs?.kill('SIGKILL')
+      const said = await kubectl(['-n', shop.namespace, 'logs', name, '-c', 'agent'])
+      const acknowledged = [...said.matchAll(/^kept (\d+)$/gm)].map(([, number]) => Number(number))
+      await kubectl(['-n', shop.namespace, 'delete', 'pod', name, '--timeout=60s'])
+      const rows = (await shop.query('select number from kept'))
+        .split('\n')
+        .filter((line) => line !== '')
+        .map(Number)
+      const inTable = rows.filter((number) => number % secondWorker > first && number % secondWorker <= first + rowsMax)
+      assert.ok(inTable.length >= acknowledged.length, 'what was acknowledged is in the table')
+      await using recordings = await openRecordings(store)
+      const recorded = new Set<number>()
+      await eventually('everything that was acknowledged is recorded', async () => {
+        const sessions = (await readRecordedSessions(recordings.url)).filter(
+          ({ identity }) => identity.attested['podUid'] === pod.metadata.uid,
+        )
+        for (const { statements } of sessions)
+          for (const { sql } of statements) {
+            const number = /insert into kept values \((\d+)\)/.exec(sql)?.[1]
+            if (number !== undefined) recorded.add(Number(number))
+          }
+        assert.deepEqual(
+          acknowledged.filter((number) => !recorded.has(number)),
+          [],
+          'acknowledged and not recorded',
+        )
+        return true
+      })
+      assert.ok(acknowledged.length > 0, 'something was acknowledged')
+      assert.deepEqual(
+        inTable.filter((number) => !recorded.has(number)),
+        [],
+        'in the database and not recorded',
+      )
+      // A port-forward may fall silent on a busy machine; what the store holds is said by a whole reading alone.
+      const verified = await eventually(
+        'the store is read to its end',
+        async () => {
+          await using again = await openRecordings(store)
+          const result = await again.run(['verify', '--all'])
+          return result.status === exitCodes.unreadable ? null : result
+        },
+        { withinMilliseconds: 120_000 },
+      )
+      assert.equal(verified.status, exitCodes.sound, verified.stdout.slice(-4_000) + verified.stderr)
+      const authorised = (await shop.databaseLog()).matchAll(
+        new RegExp(`${databaseUser}@\\w+ (\\S+?)\\(\\d+\\) LOG: +connection authorized`, 'g'),
+      )
+      const from = new Set([...authorised].map(([, address]) => address!))
+      assert.ok(from.size > 0, 'the database logs whose sessions it has')
+      assert.deepEqual(
+        [...from].filter((address) => !relayAddresses.has(address)),
+        [],
+        'sessions that came past the relay',
+      )
+    },
+    [Symbol.asyncDispose]() {
+      isOver = true
+      logs?.kill('SIGKILL')
+      return Promise.resolve()
+    },
+  }
+}
+
+/** Every address that a relay has while this watches. */
+export async function watchRelayAddresses(): Promise<Disposable & { readonly addresses: ReadonlySet<string> }> {
+  const addresses = new Set<string>()
+  const selector = ['-n', 'steno-system', 'get', 'pods', '-l', 'app.kubernetes.io/component=relay', '-o']
+  const output = 'jsonpath={.status.podIP}{"\\n"}'
+  let isOver = false
+  let child: ChildProcess
+  const watch = (): void => {
+    child = spawn('kubectl', [...selector, output, '--watch'], { stdio: ['ignore', 'pipe', 'ignore'] })
+    createInterface({ input: child.stdout! }).on('line', (line) => void (line !== '' && addresses.add(line)))
+    child.on('close', () => void (isOver || setTimeout(watch, 200)))
+  }
+  watch()
+  await eventually('a relay has an address', () => Promise.resolve(addresses.size > 0 ? true : null))
+  return {
+    addresses,
+    [Symbol.dispose]() {
+      isOver = true
+      child.kill('SIGKILL')
+    },
+  }
+}
