@@ -53,9 +53,9 @@ e2e: setup ## Build image and chart, install them in a cluster (KUBECONFIG, kind
 image: setup ## Build the container image as dist/steno-image.tar, without a docker daemon
 	node tools/image/build.ts
 
-manifests: setup ## Render the chart as plain YAML into dist/steno.yaml
+manifests: setup ## Render the chart as plain YAML into dist/steno.yaml; HELM_ARGUMENTS="--set …" as for helm
 	@mkdir -p dist
-	node tools/chart/manifests.ts > dist/steno.yaml
+	node tools/chart/manifests.ts $(HELM_ARGUMENTS) > dist/steno.yaml
 
 format: setup ## Rewrite the source in the project's format
 	oxfmt
