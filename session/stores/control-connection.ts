@@ -36,7 +36,7 @@ export type ConnectionOptions = {
 /** `answer`: until it begins, the sending of a body included. `silence`: between two of its pieces. */
 export type ControlTimeouts = { readonly answerMilliseconds: number; readonly silenceMilliseconds: number }
 
-const standardTimeouts: ControlTimeouts = { answerMilliseconds: 90_000, silenceMilliseconds: 30_000 }
+export const standardTimeouts: ControlTimeouts = { answerMilliseconds: 90_000, silenceMilliseconds: 30_000 }
 const connectionsMax = 4
 /** Shorter than control keeps an idle connection, so that a request rarely meets one that is being closed. */
 const idleMilliseconds = 45_000

@@ -11,7 +11,7 @@ import { sha256Of } from '../digest.ts'
 import { isRecorderId } from '../object-keys.ts'
 import { segmentBytesMax } from '../segment.ts'
 import { isObject } from '../shape.ts'
-import { openControlConnection, unreachable, type ControlRequest, type ControlTimeouts } from './control-connection.ts'
+import { openControlConnection, standardTimeouts, unreachable, type ControlRequest, type ControlTimeouts } from './control-connection.ts'
 import { checkKey, checkPrefix } from './keys.ts'
 import { provenReceipt, receiptBytesMax, ReceiptRefused } from './receipt.ts'
 import { RecorderForgotten, StoreUnavailable, type ObjectInformation, type Store } from './store.ts'
@@ -66,6 +66,7 @@ export function openControlStore(options: ControlStoreOptions): Store & { close(
     caPem: options.caPem,
     ...(options.timeouts === undefined ? {} : { timeouts: options.timeouts }),
   })
+  const { silenceMilliseconds } = options.timeouts ?? standardTimeouts
   const base = `/v1/stores/${encodeURIComponent(options.store)}`
   /** Whose objects these are; a store that is written to serves one recorder, whose ledger is asked for first. */
   let recorder: string | null = null
@@ -128,7 +129,11 @@ export function openControlStore(options: ControlStoreOptions): Store & { close(
           const value: unknown = JSON.parse(line)
           if (!isObject(value)) throw new Error('a line of its answer is not what it should be')
           isEnded = value['end'] === true
-          if (!isEnded) yield value
+          if (isEnded) continue
+          // Nothing is read while the caller works on an entry, which is no silence of control.
+          answer.setTimeout(0)
+          yield value
+          answer.setTimeout(silenceMilliseconds)
         }
       }
       // A list that was cut off must not pass for a short one.

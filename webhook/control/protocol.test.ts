@@ -169,3 +169,23 @@ test('a URL of control is taken apart strictly, and trust comes from the environ
     ControlRefused,
   )
 })
+
+test('whoever takes long over each entry of a list is not told that control fell silent', { timeout: 20_000 }, async () => {
+  await using control = await startTestControl()
+  // More than one piece of the answer, and more than what waits in a socket.
+  await Promise.all(
+    Array.from({ length: 3_000 }, (_, at) => control.directory.putIfAbsent(`probe/${String(at).padStart(200, '0')}`, Buffer.alloc(1))),
+  )
+  const silenceMilliseconds = 150
+  const { readerPort } = control.server
+  const reader = openControlStore({
+    ...{ url: `http://127.0.0.1:${readerPort}`, store: 'default', tokenFile: null, caPem: null, publicKeyPem: null },
+    timeouts: { answerMilliseconds: 5_000, silenceMilliseconds },
+  })
+  let entries = 0
+  for await (const _ of reader.list('probe/'))
+    if (++entries === 5) await new Promise((resolve) => setTimeout(resolve, 4 * silenceMilliseconds))
+  // Control's own proof of the store may still stand among them.
+  assert.ok(entries >= 3_000, `${entries} entries`)
+  reader.close()
+})
