@@ -46,6 +46,7 @@ async function explain(answers: KubectlAnswers, ...args: string[]): Promise<Ran>
     'get -n shop pod agent': livePod(),
     'get -n shop sessionpolicies.steno.dev': { items: [policyObject] },
     'get clustersessionpolicies.steno.dev': { items: [] },
+    'get recordingstores.steno.dev': { items: [{ metadata: { name: 'default' } }] },
     'get admissionparameters.steno.dev steno': { spec: { images: ['steno:now'] } },
     'get namespace shop': { metadata: { labels } },
     ...answers,
