@@ -130,10 +130,10 @@ export function openControlStore(options: ControlStoreOptions): Store & { close(
           if (!isObject(value)) throw new Error('a line of its answer is not what it should be')
           isEnded = value['end'] === true
           if (isEnded) continue
-          // Nothing is read while the caller works on an entry, which is no silence of control.
-          answer.setTimeout(0)
+          // Nothing is read while the caller works on an entry, which is no silence of control. An answer that is whole has no socket any more.
+          if (!answer.complete) answer.setTimeout(0)
           yield value
-          answer.setTimeout(silenceMilliseconds)
+          if (!answer.complete) answer.setTimeout(silenceMilliseconds)
         }
       }
       // A list that was cut off must not pass for a short one.

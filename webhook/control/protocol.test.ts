@@ -176,16 +176,35 @@ test('whoever takes long over each entry of a list is not told that control fell
   await Promise.all(
     Array.from({ length: 3_000 }, (_, at) => control.directory.putIfAbsent(`probe/${String(at).padStart(200, '0')}`, Buffer.alloc(1))),
   )
-  const silenceMilliseconds = 150
+  const silenceMilliseconds = 1_000
   const { readerPort } = control.server
   const reader = openControlStore({
     ...{ url: `http://127.0.0.1:${readerPort}`, store: 'default', tokenFile: null, caPem: null, publicKeyPem: null },
-    timeouts: { answerMilliseconds: 5_000, silenceMilliseconds },
+    timeouts: { answerMilliseconds: 60_000, silenceMilliseconds },
   })
   let entries = 0
   for await (const _ of reader.list('probe/'))
-    if (++entries === 5) await new Promise((resolve) => setTimeout(resolve, 4 * silenceMilliseconds))
+    if (++entries === 5) await new Promise((resolve) => setTimeout(resolve, 2.5 * silenceMilliseconds))
   // Control's own proof of the store may still stand among them.
   assert.ok(entries >= 3_000, `${entries} entries`)
+  reader.close()
+})
+
+test('a short list that is whole before its first entry is taken up is read to its end', async () => {
+  await using control = await startTestControl()
+  await Promise.all(['a', 'b', 'c'].map((name) => control.directory.putIfAbsent(`probe/${name}`, Buffer.alloc(1))))
+  const { readerPort } = control.server
+  const reader = openControlStore({
+    ...{ url: `http://127.0.0.1:${readerPort}`, store: 'default', tokenFile: null, caPem: null, publicKeyPem: null },
+  })
+  const names: string[] = []
+  for await (const { key } of reader.list('probe/')) {
+    names.push(key)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  assert.deepEqual(
+    names.filter((key) => /^probe\/[abc]$/.test(key)),
+    ['probe/a', 'probe/b', 'probe/c'],
+  )
   reader.close()
 })
