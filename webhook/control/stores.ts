@@ -223,7 +223,11 @@ function watched(
     name,
     store: {
       url: name,
-      putIfAbsent: (key, bytes) => call('put', (store) => store.putIfAbsent(key, bytes)),
+      // Whoever puts, control itself too, puts into a store that was proven.
+      async putIfAbsent(key, bytes) {
+        await (isProven ? null : provenSoon())
+        return call('put', (store) => store.putIfAbsent(key, bytes))
+      },
       get: (key) => call('read', (store) => store.get(key)),
       range: (key, start, end) => call('read', (store) => store.range(key, start, end)),
       head: (key) => call('read', (store) => store.head(key)),

@@ -7,7 +7,7 @@ import { sealHighWaterMark, type HighWaterMark } from '../../../session/high-wat
 import { createMemoryStore } from '../../../session/memory-store.ts'
 import { attestationKey, markKey, marksPrefix } from '../../../session/object-keys.ts'
 import { testEpoch, testKey, testSessionId } from '../../../session/test-recording.ts'
-import { startTestControl, type TestControl } from '../test-control.ts'
+import { startTestControl, type TestControl, type TestControlOptions } from '../test-control.ts'
 import { requestTo, type Sent } from '../test-requests.ts'
 import { createVanishing, type Vanishing } from '../vanishing.ts'
 import { createMarkKeeper } from './keep-marks.ts'
@@ -47,9 +47,12 @@ async function sent(control: TestControl, body: Buffer, { headers = {}, pod = 'a
   })
 }
 
-async function markedControl(): Promise<{ control: TestControl; vanishing: () => Vanishing }> {
+async function markedControl(
+  options: Pick<TestControlOptions, 'over'> = {},
+): Promise<{ control: TestControl; vanishing: () => Vanishing }> {
   let vanishing: Vanishing | null = null
   const control = await startTestControl({
+    ...options,
     routes: (parts) =>
       (vanishing = createVanishing({
         ...{ parts, storeNames: () => ['default'], podState: () => Promise.resolve('live'), cluster: null },
@@ -181,4 +184,19 @@ test('what waits for ten seconds is kept in the store, one mark a recorder, and 
   await keeper.look()
   assert.deepEqual(keys(), [])
   await keeper.stop()
+})
+
+test('a mark for a store that overwrites is refused, and nothing is put there for it', async () => {
+  const { control } = await markedControl({
+    over: (directory) => ({
+      ...directory,
+      async putIfAbsent(key, bytes) {
+        await directory.delete(key)
+        return directory.putIfAbsent(key, bytes)
+      },
+    }),
+  })
+  await using _ = control
+  assert.equal((await sent(control, markOf(1, 1))).code, 'STORE_UNFIT')
+  assert.equal(await control.directory.head(attestationKey(testKey(1).id)), null)
 })
