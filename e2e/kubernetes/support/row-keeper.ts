@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { exitCodes } from '../../../cli/verify.ts'
-import { readRecordedSessions } from '../../support/compare-with-log.ts'
+import { accountOf } from './accounted.ts'
 import { eventually, kubectl } from './kubectl.ts'
 import { openRecordings } from './recordings.ts'
 import { agentPod, databaseUser, startAgent, type Shop } from './shop.ts'
@@ -58,10 +58,17 @@ export type RowKeeper = AsyncDisposable & {
   /** Returns when both workers have had a row acknowledged after this call. */
   untilGoesOn(withinMilliseconds?: number): Promise<void>
   /**
-   * Ends the pod in good order; then everything that was acknowledged is in the store's recordings, and all that the database has of it; the
-   * recordings are sound; and none but relays had a session.
+   * Ends the pod in good order; then everything that was acknowledged is in the store's recordings, and all that the database has of it; and
+   * none but relays had a session. Whether the recordings are sound, `assertStoreSound` says.
    */
   assertAllRecorded(store: string, relayAddresses: ReadonlySet<string>): Promise<void>
+}
+
+/** Every recording of the store is sound. Once for all keepers of a test: it reads everything. */
+export async function assertStoreSound(store: string): Promise<void> {
+  await using recordings = await openRecordings(store)
+  const verified = await recordings.run(['verify', '--all'])
+  assert.equal(verified.status, exitCodes.sound, verified.stdout.slice(-4_000) + verified.stderr)
 }
 
 /** `first`: its numbers begin behind it; keepers of one shop share a table, with 10,000 numbers each. */
@@ -117,14 +124,10 @@ export async function startRowKeeper(shop: Shop, name = 'keeper', { first = 0 }:
       await using recordings = await openRecordings(store)
       const recorded = new Set<number>()
       await eventually('everything that was acknowledged is recorded', async () => {
-        const sessions = (await readRecordedSessions(recordings.url)).filter(
-          ({ identity }) => identity.attested['podUid'] === pod.metadata.uid,
-        )
-        for (const { statements } of sessions)
-          for (const { sql } of statements) {
-            const number = /insert into kept values \((\d+)\)/.exec(sql)?.[1]
-            if (number !== undefined) recorded.add(Number(number))
-          }
+        for (const sql of (await accountOf(recordings.url, pod.metadata.uid)).recorded) {
+          const number = /insert into kept values \((\d+)\)/.exec(sql)?.[1]
+          if (number !== undefined) recorded.add(Number(number))
+        }
         assert.deepEqual(
           acknowledged.filter((number) => !recorded.has(number)),
           [],
@@ -138,8 +141,6 @@ export async function startRowKeeper(shop: Shop, name = 'keeper', { first = 0 }:
         [],
         'in the database and not recorded',
       )
-      const verified = await recordings.run(['verify', '--all'])
-      assert.equal(verified.status, exitCodes.sound, verified.stdout.slice(-4_000) + verified.stderr)
       const authorised = (await shop.databaseLog()).matchAll(
         new RegExp(`${databaseUser}@\\w+ (\\S+?)\\(\\d+\\) LOG: +connection authorized`, 'g'),
       )
