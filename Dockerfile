@@ -14,7 +14,7 @@ COPY --from=build /image/ /
 # Only a container's runtime can write here, and what is mounted there belongs to this user.
 COPY --from=build --chown=64242:64242 /image/var/lib/steno/ /var/lib/steno/
 LABEL org.opencontainers.image.title="steno" org.opencontainers.image.licenses="Apache-2.0"
-ENV PATH=/usr/local/bin HOME=/var/lib/steno MALLOC_ARENA_MAX=2
+ENV PATH=/usr/local/bin HOME=/var/lib/steno MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072
 USER 64242:64242
 WORKDIR /
 ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=2", "--disable-warning=ExperimentalWarning", "/app/steno.js"]

@@ -6,38 +6,52 @@ SYSTEM_PATH := $(PATH)
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 STENO_FUZZ_SECONDS ?= 600
 STENO_KILLS ?= 200
-TEST_CONCURRENCY ?= 2
-TEST_FILES ?= **/*.test.ts
+# Tests also wait, so one more than the cores that they are timed on.
+TEST_CONCURRENCY ?= 3
+# Those of e2e/kubernetes want a cluster with steno in it, which `make e2e` makes; `make kills` and `make fuzz` run what they are named after.
+SLOW_TEST_FILES := ./docs/commands.test.ts ./e2e/memory/memory.test.ts ./e2e/replay/million.test.ts ./e2e/run/programs.test.ts ./e2e/search/size.test.ts \
+  ./e2e/stored/received-is-stored.test.ts
+OTHER_TEST_FILES := ./e2e/nothing-lost/random-instants.test.ts ./e2e/fuzz/mutator.test.ts
+FOUND_TEST_FILES = $(shell find . -name node_modules -prune -o -path ./.cache -prune -o -path ./dist -prune -o -path ./e2e/kubernetes -prune -o -name '*.test.ts' -print | sort)
+TEST_FILES ?= $(filter-out $(SLOW_TEST_FILES) $(OTHER_TEST_FILES),$(FOUND_TEST_FILES))
 # A test that hangs is a failure. Longer than the longest that runs.
-TEST_MILLISECONDS_MAX ?= 300000
+TEST_MILLISECONDS_MAX ?= 600000
 
-# What passed and failed, for `test-again`.
-TEST_STATE := .cache/tests.json
-RUN_TESTS = node --test --test-concurrency=$(TEST_CONCURRENCY) --test-timeout=$(TEST_MILLISECONDS_MAX) --test-rerun-failures=$(TEST_STATE) --test-reporter=spec '$(TEST_FILES)'
+# The files with a test that failed, for `test-again`.
+FAILED_TEST_FILES := .cache/failed-test-files
+# Compiled code is kept between the hundreds of processes that the tests are, in the folder where bin/steno keeps it.
+NODE_TEST = NODE_COMPILE_CACHE=$(CURDIR)/node_modules/.cache/steno node --test --test-concurrency=$(TEST_CONCURRENCY) --test-timeout=$(TEST_MILLISECONDS_MAX)
+REPORT_FAILED_FILES = --test-reporter=spec --test-reporter-destination=stdout --test-reporter=./tools/failed-test-files.ts --test-reporter-destination=$(FAILED_TEST_FILES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-again check e2e image manifests bench bench-smoke fuzz kills format clean
+.PHONY: help setup demo test test-again test-slow check e2e image manifests bench bench-smoke fuzz kills format clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r target text; do printf '%-20s %s\n' "$$target" "$$text"; done
 
 setup: node_modules/.package-lock.json ## Install what the lockfile names, without running install scripts
 
-# npm removes node_modules, and with it the Node there, so it runs under the machine's own.
+# npm removes node_modules, and with it the Node there, so it runs under the machine's own. It warns of each package that asks for a later
+# Node than that one, which is not the one that runs them: npm cannot be told so, and these lines alone are left out of what it says.
 node_modules/.package-lock.json: package-lock.json
-	PATH="$(SYSTEM_PATH)" npm ci --ignore-scripts --include=dev --include=optional --no-audit --no-fund
+	@echo 'npm ci --ignore-scripts --include=dev --include=optional'
+	@mkdir -p .cache; { PATH="$(SYSTEM_PATH)" npm ci --ignore-scripts --include=dev --include=optional --no-audit --no-fund --no-update-notifier 2>&1; echo $$? > .cache/npm-exit; } | sed -E '/^npm (warn|WARN) EBADENGINE/d'; exit "$$(cat .cache/npm-exit)"
 	@node --eval 'if (Number(process.versions.node.split(".")[0]) < 24) { console.error("steno needs Node 24: npm has none for this platform, install it and run make again"); process.exit(1) }'
 	@touch $@
 
 demo: setup ## Start a PostgreSQL, run a scripted agent through steno, show and verify the recording
 	node examples/demo.ts
 
-test: setup ## Run all tests, end to end too
-	@mkdir -p .cache && rm -f $(TEST_STATE)
-	$(RUN_TESTS)
+test: setup ## Run all tests that need no cluster, end to end too, but for those of test-slow, kills and fuzz
+	@mkdir -p .cache && rm -f $(FAILED_TEST_FILES)
+	$(NODE_TEST) $(REPORT_FAILED_FILES) $(TEST_FILES)
 
-test-again: setup ## Run only what failed in the last `make test`
-	$(RUN_TESTS)
+test-again: setup ## Run again the files with a test that failed in the last `make test`
+	@test -s $(FAILED_TEST_FILES) || { echo 'No file of the last `make test` failed.' >&2; exit 1; }
+	$(NODE_TEST) --test-reporter=spec $$(cat $(FAILED_TEST_FILES))
+
+test-slow: setup ## Run the tests that take minutes: large results, stores and recordings, kills at level stored, programs of other languages, every command of the documentation
+	$(NODE_TEST) --test-reporter=spec $(SLOW_TEST_FILES)
 
 check: setup ## Everything else that a change must pass, cheapest first
 	tsc --noEmit

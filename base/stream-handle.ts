@@ -52,6 +52,70 @@ export function handleOf(socket: net.Socket): StreamHandle | null {
   return called.every((each) => typeof each === 'function') ? (handle as StreamHandle) : null
 }
 
+/** Begins to read, and notes it where the socket itself does; a socket that cannot is destroyed with the system's error. */
+export function startReading(handle: StreamHandle, socket: net.Socket): void {
+  handle.reading = true
+  const error = handle.readStart()
+  if (error !== 0) socket.destroy(systemError('read', error))
+}
+
+/** A request for writes to this socket. `onCompleted` is told of one that went on behind the call; a failed one destroys the socket. */
+export function createWriteRequest(socket: net.Socket, onCompleted: () => void): WriteRequest {
+  const request = new streamBinding!.WriteWrap()
+  request.oncomplete = (status, _handle, message) => {
+    if (status < 0) socket.destroy(systemError('write', status, message))
+    else onCompleted()
+  }
+  return request
+}
+
+/** Stops reading, and notes it where the socket itself does. */
+export function stopReading(handle: StreamHandle): void {
+  handle.readStop()
+  handle.reading = false
+}
+
+/** What a socket has read and nobody has taken. */
+export function drained(socket: net.Socket): Buffer {
+  const chunks: Buffer[] = []
+  for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+/** As large as one read of the kernel's socket buffer is worth; measured against 16 KiB and 256 KiB. */
+const readBytes = 64 * 1024
+/** What all handles read into, one after the other: what is in it has to be used or copied before the read's callback returns. */
+const sharedReadBuffer = Buffer.allocUnsafeSlow(readBytes)
+/** Short reads are of few lengths: each gets one view of the buffer that is made once. */
+const viewBytesMax = 1024
+const views: (Buffer | undefined)[] = Array.from({ length: viewBytesMax + 1 }, () => undefined)
+
+/** The first bytes of the shared buffer. */
+function readView(bytes: number): Buffer {
+  if (bytes > viewBytesMax) return sharedReadBuffer.subarray(0, bytes)
+  return (views[bytes] ??= sharedReadBuffer.subarray(0, bytes))
+}
+
+/**
+ * Reads what comes next below the socket, once reading is started, and gives what the socket had read and nobody has taken. `onBytes` is told
+ * of the rest, in the shared buffer; the end of the stream and errors stay the socket's own.
+ */
+export function takeOverReading(socket: net.Socket, handle: StreamHandle, onBytes: (bytes: Buffer) => void): Buffer {
+  stopReading(handle)
+  const leftover = drained(socket)
+  stopReading(handle) // Reading the socket empty may have started it again.
+  const { streamBaseState: state, kReadBytesOrError } = streamBinding!
+  const onRareRead = handle.onread
+  handle.useUserBuffer(sharedReadBuffer)
+  handle.onread = (data) => {
+    const read = state[kReadBytesOrError]!
+    if (read <= 0) return onRareRead.call(handle, data) // The end of the stream, or an error.
+    onBytes(readView(read))
+    return undefined
+  }
+  return leftover
+}
+
 /** An error as a socket would give it. `status` is the negated error of the system. */
 export function systemError(call: 'read' | 'write', status: number, message?: string): Error {
   let name = String(status)

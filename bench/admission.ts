@@ -14,6 +14,7 @@ import https from 'node:https'
 import { cpus, loadavg } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readCommandLine } from './command-line.ts'
 
 const requestsPerSecond = 50
 const p99MillisecondsMax = 10
@@ -22,7 +23,10 @@ const burstPods = 1_000
 const burstConnections = 200
 const burstMillisecondsMax = 5_000
 
-const isSmoke = process.argv.includes('--smoke')
+const usage = `usage: node bench/admission.ts [--smoke]
+  --smoke    a few seconds, to see that it runs; the figures judge nothing (otherwise under 3 minutes)
+  --help`
+const isSmoke = readCommandLine(usage, { flags: ['smoke'] }, (given) => given.has('smoke'))
 const rounds = isSmoke ? 1 : 5
 const secondsPerRound = isSmoke ? 2 : 20
 

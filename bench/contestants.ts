@@ -8,9 +8,11 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { EmbeddedPostgres } from '../tools/embedded-postgres.ts'
-import { freePort, startProgram, waitUntilListening, type Program } from './processes.ts'
+import { freePort } from '../tools/free-port.ts'
+import { startProgram, waitUntilListening, type Program } from './processes.ts'
 import { listenerUnder } from './proc.ts'
 import type { ClientTarget } from './loads.ts'
+import { haproxyCommand } from './peers/haproxy.ts'
 import { commandOf, type Command } from './programs.ts'
 
 export const contestantNames = [
@@ -86,7 +88,7 @@ async function prepare(name: Exclude<ContestantName, 'direct' | 'direct-tls'>, p
     case 'node-copy-tls':
       return nodeCopy(port, context, tls)
     case 'haproxy':
-      return haproxy(port, context)
+      return haproxyCommand(join(context.folder, 'haproxy.cfg'), { port, server: `127.0.0.1:${context.database.port}` })
     case 'pgbouncer':
     case 'pgbouncer-tls':
       return pgbouncer(port, context, tls)
@@ -106,28 +108,6 @@ function nodeCopy(port: number, { database, folder }: StartContext, tls: boolean
   const parameters = [String(port), String(database.port), ...(tls ? ['--tls'] : [])]
   // As bin/steno does for steno.
   return { command: [process.execPath, program, ...parameters], environment: { NODE_COMPILE_CACHE: join(folder, '..', 'compile-cache') } }
-}
-
-async function haproxy(port: number, { database, folder }: StartContext): Promise<Command> {
-  const file = join(folder, 'haproxy.cfg')
-  // One thread, as all the others have for their bytes.
-  await writeFile(
-    file,
-    `global
-  nbthread 1
-  maxconn 4000
-defaults
-  mode tcp
-  timeout connect 10s
-  timeout client 1h
-  timeout server 1h
-listen postgres
-  bind 127.0.0.1:${port}
-  server database 127.0.0.1:${database.port}
-`,
-  )
-  const { command, environment } = await commandOf('haproxy')
-  return { command: [...command, '-db', '-f', file], environment }
 }
 
 async function pgbouncer(port: number, { database, folder, freshServerConnections }: StartContext, tls: boolean): Promise<Command> {

@@ -36,7 +36,7 @@ const smokeContestants: readonly ContestantName[] = contestantNames.filter(
 const smokeLoads = ['prepared-8', 'result', 'copy-out', 'copy-in', 'connects']
 const smokeMeasures = ['idle-memory', 'mark-compacts']
 
-/** Throws with the usage in its message when an option is unknown or out of range. */
+/** Throws when an option is unknown or out of range. */
 export function parseOptions(parameters: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...parameters],
@@ -73,13 +73,13 @@ function choose<T extends string>(list: string | undefined, known: readonly T[],
   if (list === 'none') return []
   const wanted = list.split(',')
   const unknown = wanted.filter((name) => !known.some((candidate) => candidate === name))
-  if (unknown.length > 0) throw new Error(`${option} does not know ${unknown.join(', ')}\n${usage}`)
+  if (unknown.length > 0) throw new Error(`${option} does not know ${unknown.join(', ')}; it knows ${known.join(', ')}`)
   return known.filter((name) => wanted.includes(name))
 }
 
 function count(text: string | undefined, fallback: number, option: string): number {
   if (text === undefined) return fallback
   const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new Error(`${option} takes a whole number from 1, not ${text}\n${usage}`)
+  if (!Number.isInteger(value) || value < 1) throw new Error(`${option} takes a whole number from 1, not ${text}`)
   return value
 }

@@ -30,6 +30,7 @@ let stream: PolicyStream | null = null
 const server = await startControlServer({
   listen: { host: '127.0.0.1', port: 0 },
   readerListen: null,
+  newcomerLimits: null, // All sidecars of this benchmark have one address.
   certificates: { current: () => leaf, onChange: () => undefined },
   key,
   reviewToken(token) {

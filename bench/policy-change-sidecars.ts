@@ -26,7 +26,7 @@ async function start(number: number): Promise<void> {
   await new Promise<void>((resolve) => {
     startPolicyClient({
       connection: { origin: new URL(origin), tokenFile, caPem: ca },
-      generation: () => known?.generation ?? null,
+      known: () => known,
       onDocument(bytes) {
         known = readPolicyDocument(bytes, { pod: { podUid: `uid-${podName}`, podNamespace: 'shop', podName }, publicKeys, known })
         taken.push({ marker: known.databases[0]?.hosts[0] ?? known.state, at: Date.now() })

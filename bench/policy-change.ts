@@ -11,9 +11,16 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startTestApi, type TestApi } from '../cluster/test-api.ts'
+import { readCommandLine, wholeNumber } from './command-line.ts'
 import { percentile } from './statistics.ts'
 
-const sidecars = Number(process.argv[2] ?? 1_000)
+const usage = `usage: node bench/policy-change.ts [SIDECARS]
+  SIDECARS    how many are connected (1000), at least 100; the time is that of 22 changes and of the streams' opening, about a minute
+  --help`
+const sidecars = readCommandLine(usage, { positionals: true }, ({ positionals: [count, ...more] }) => {
+  if (more.length > 0) throw new Error(`one number is taken, not also ${more.join(' ')}`)
+  return wholeNumber(count, { fallback: 1_000, name: 'SIDECARS', least: 100 })
+})
 const rounds = 10
 const roundMillisecondsMax = 20_000
 const budgetMilliseconds = 2_000

@@ -69,6 +69,19 @@ export function readCpu(pid: number): CpuSeconds {
   }
 }
 
+/** Whether a thread of it runs or waits for its turn: on a busy machine one that has much to do can be given no CPU time for a while. */
+export function isRunnable(pid: number): boolean {
+  return readdirSync(`/proc/${pid}/task`).some((thread) => {
+    try {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1')
+      return stat[stat.lastIndexOf(')') + 2] === 'R'
+    } catch (error) {
+      if (['ENOENT', 'ESRCH'].includes(systemCodeOf(error) ?? '')) return false // It ended meanwhile.
+      throw error
+    }
+  })
+}
+
 export function readMemory(pid: number): Memory {
   return parseMemory(readFileSync(`/proc/${pid}/status`, 'latin1'))
 }

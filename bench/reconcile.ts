@@ -14,15 +14,24 @@ import { watchPolicyWorld } from '../cluster/policy-world.ts'
 import { pathOf, resources } from '../cluster/resources.ts'
 import { standardNetworkSettings } from '../webhook/reconcile/network-policies/settings.ts'
 import { startReconcile } from '../webhook/reconcile/reconcile.ts'
+import { orTold, readCommandLine, wholeNumber } from './command-line.ts'
 
 const changes = 40
 const rounds = 3
 const makers = 8
-const sizes = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [50, 500, 5_000]
+const usage = `usage: KUBECONFIG=FILE node bench/reconcile.ts [PODS...]
+  PODS      how many pods the change does not concern, rising (50 500 5000); 5000 take some minutes to make
+  --help
+Wants a cluster with the CustomResourceDefinitions of steno and without its release.`
+const sizes = readCommandLine(usage, { positionals: true }, ({ positionals }) => {
+  const given = positionals.map((text) => wholeNumber(text, { fallback: 0, name: 'PODS' }))
+  if (given.some((size, at) => at > 0 && size <= given[at - 1]!)) throw new Error('the numbers of pods have to rise: what was made stays')
+  return given.length === 0 ? [50, 500, 5_000] : given
+})
 const tag = Math.random().toString(36).slice(2, 8)
 const [near, far] = [`bench-near-${tag}`, `bench-far-${tag}`]
 
-const cluster = openCluster({ kubeconfig: null })
+const cluster = await orTold('bench/reconcile', () => openCluster({ kubeconfig: null }))
 let requests = 0
 const counted: ClusterClient = {
   ...cluster,

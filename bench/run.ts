@@ -9,6 +9,7 @@ import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { messageOf } from '../base/errors.ts'
 import type { EmbeddedPostgres } from '../tools/embedded-postgres.ts'
+import { orUsage } from './command-line.ts'
 import { startDatabase } from './database.ts'
 import { loads } from './loads.ts'
 import { measures } from './measures/all.ts'
@@ -32,11 +33,7 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
 }
 process.on('exit', killEverything)
 
-if (process.argv.includes('--help')) {
-  process.stdout.write(`${usage}\n`)
-} else {
-  process.exitCode = await main(parseOptions(process.argv.slice(2)))
-}
+process.exitCode = await main(orUsage(usage, () => parseOptions(process.argv.slice(2))))
 
 async function main(options: Options): Promise<number> {
   const startedAt = new Date()

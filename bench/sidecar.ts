@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { memoryOf, type ContainerMemory } from '../e2e/kubernetes/support/memory.ts'
 import { kubectl, ran } from '../e2e/kubernetes/support/kubectl.ts'
 import { agentPod, openShop, startAgent, type Shop } from '../e2e/kubernetes/support/shop.ts'
+import { orTold, readCommandLine, wholeNumber } from './command-line.ts'
 import { median } from './statistics.ts'
 
 const everydayBytesMax = 96 * 1024 * 1024
@@ -53,6 +54,13 @@ const states: readonly State[] = [
     bytesMax: worstBytesMax,
   },
 ]
+
+const usage = `usage: node bench/sidecar.ts [ROUNDS [STATE...]]
+  ROUNDS    pods for each state (3), about 40 s each
+  STATE     only these (all):
+${states.map(({ name }, number) => `            ${number}  ${name}`).join('\n')}
+  --help
+Wants a cluster with steno in it whose node is this machine.`
 
 type Measured = { readonly readyMilliseconds: number; readonly most: ContainerMemory; readonly after: ContainerMemory }
 
@@ -104,8 +112,15 @@ const nameCharacters = 36
 const mebibytes = (bytes: number): string => (bytes / 1024 / 1024).toFixed(0)
 
 async function main(): Promise<void> {
-  const [rounds = 3, ...chosen] = process.argv.slice(2).map(Number)
-  await using shop = await openShop()
+  const { rounds, chosen } = readCommandLine(usage, { positionals: true }, ({ positionals: [count, ...numbers] }) => ({
+    rounds: wholeNumber(count, { fallback: 3, name: 'ROUNDS' }),
+    chosen: numbers.map((text) => {
+      const number = wholeNumber(text, { fallback: 0, name: 'STATE', least: 0 })
+      if (number >= states.length) throw new Error(`there is no state ${number}`)
+      return number
+    }),
+  }))
+  await using shop = await orTold('bench/sidecar', openShop)
   const failures: string[] = []
   console.log(`${'MiB'.padEnd(nameCharacters)} | working set | own | resident | when quiet | budget | ready after ms`)
   for (const state of states.filter((_, number) => chosen.length === 0 || chosen.includes(number))) {

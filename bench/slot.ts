@@ -5,7 +5,7 @@
  * is done, so that it burdens nobody else's slot, and reports it apart from what was used during the load.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { readCpu, readMemory, type CpuSeconds } from './proc.ts'
+import { isRunnable, readCpu, readMemory, type CpuSeconds } from './proc.ts'
 import type { Load, LoadContext } from './loads.ts'
 import type { Running } from './contestants.ts'
 
@@ -113,7 +113,7 @@ export async function waitUntilQuiet(
     if (performance.now() > giveUpAt) return { cpu, drained: false }
     await sleep(sampleMilliseconds)
     const next = readCpu(pid)
-    quiet = next.all - cpu.all <= quietSecondsMax ? quiet + 1 : 0
+    quiet = next.all - cpu.all <= quietSecondsMax && !isRunnable(pid) ? quiet + 1 : 0
     cpu = next
   }
   return { cpu, drained: true }

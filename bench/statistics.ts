@@ -41,3 +41,8 @@ export function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((left, right) => left - right)
   return sorted[Math.ceil(share * sorted.length) - 1]!
 }
+
+/** `0.81 (0.58..0.96)`: the median, the lowest and the highest. */
+export function drawSpread({ median: middle, min, max }: Spread, digits: number): string {
+  return `${middle.toFixed(digits)} (${min.toFixed(digits)}..${max.toFixed(digits)})`
+}

@@ -7,7 +7,7 @@
 import { readFile } from 'node:fs/promises'
 import { budgets, isWithinBudget, judgeLoads, ratioOf, type Judgement, type LoadResults, type RunResults } from './results.ts'
 import { contestantNames, type ContestantName } from './contestants.ts'
-import { median, spread, type Spread } from './statistics.ts'
+import { drawSpread, median, spread } from './statistics.ts'
 import type { ProxyCost, Slot } from './slot.ts'
 
 const megabyte = 1e6
@@ -112,10 +112,6 @@ function drawRatios(load: LoadResults, name: ContestantName): string[] {
     const ratio = against === name ? null : ratioOf(load, name, against)
     return ratio === null ? '' : ratio.median.toFixed(2)
   })
-}
-
-function drawSpread({ median: middle, min, max }: Spread, digits: number): string {
-  return `${middle.toFixed(digits)} (${min.toFixed(digits)}..${max.toFixed(digits)})`
 }
 
 /** Columns as wide as their widest cell; those that hold figures are aligned to the right. */

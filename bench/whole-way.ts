@@ -13,7 +13,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { readCommandLine, wholeNumber, type Given } from './command-line.ts'
 import { startDatabase } from './database.ts'
 import { loads, type Load } from './loads.ts'
 import { killEverything } from './processes.ts'
@@ -51,8 +51,7 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
 }
 process.on('exit', killEverything)
 
-if (process.argv.includes('--help')) process.stdout.write(`${usage}\n`)
-else await main(parseOptions(process.argv.slice(2)))
+await main(readCommandLine(usage, { texts: ['clients', 'rounds', 'seconds', 'minutes-max'] }, parseOptions))
 
 async function main({ clients, rounds, seconds, minutesMax }: Options): Promise<void> {
   const begun = performance.now()
@@ -99,24 +98,9 @@ function loadOf(clients: number): Load {
   return load
 }
 
-function parseOptions(parameters: readonly string[]): Options {
-  const option = { type: 'string' } as const
-  const { values } = parseArgs({
-    args: [...parameters],
-    options: { clients: option, rounds: option, seconds: option, 'minutes-max': option },
-  })
-  const clients = values.clients?.split(',').map(Number) ?? clientCounts
-  if (clients.some((count) => !clientCounts.includes(count))) throw new Error(`--clients takes ${clientCounts.join(', ')}\n${usage}`)
-  return {
-    clients,
-    rounds: numberOf(values.rounds, 5, '--rounds'),
-    seconds: numberOf(values.seconds, 2, '--seconds'),
-    minutesMax: numberOf(values['minutes-max'], 3, '--minutes-max'),
-  }
-}
-
-function numberOf(text: string | undefined, fallback: number, option: string): number {
-  const value = text === undefined ? fallback : Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new Error(`${option} takes a whole number from 1, not ${text}\n${usage}`)
-  return value
+function parseOptions(given: Given): Options {
+  const clients = given.text('clients')?.split(',').map(Number) ?? clientCounts
+  if (clients.some((count) => !clientCounts.includes(count))) throw new Error(`--clients takes ${clientCounts.join(', ')}`)
+  const numberOf = (name: string, fallback: number): number => wholeNumber(given.text(name), { fallback, name: `--${name}` })
+  return { clients, rounds: numberOf('rounds', 5), seconds: numberOf('seconds', 2), minutesMax: numberOf('minutes-max', 3) }
 }

@@ -154,3 +154,9 @@ function number(flags: string, description: string, standard: number): Option {
 export function seconds(flags: string, description: string, standardMilliseconds: number): Option {
   return number(flags, description, standardMilliseconds / 1000)
 }
+
+/** For options that are said by `true` or `false`, as a chart's values are. */
+export function trueOrFalse(text: string): boolean {
+  if (text !== 'true' && text !== 'false') throw new InvalidArgumentError('Give true or false.')
+  return text === 'true'
+}

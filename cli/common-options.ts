@@ -1,5 +1,5 @@
 /** The options that every command has, so that none has to name them: config file, colour, and the pager where a command uses one. */
-import { Option, type Command } from 'commander'
+import { Help, Option, type Command } from 'commander'
 import { colourChoices } from './colour.ts'
 
 export const commonOptionsHeading = 'Common options:'
@@ -14,6 +14,11 @@ export function addCommonOptions(command: Command, { paged }: { readonly paged: 
   add(new Option('--color <when>', 'use colours').choices(colourChoices).default('auto'))
   add(new Option('--config <file>', 'a config file; else $STENO_CONFIG, else ~/.config/steno/config.json'))
   return command
+}
+
+/** An option's description for its help. That nothing is the default of one that may be repeated says itself. */
+export function withoutEmptyDefault(option: Option): string {
+  return new Help().optionDescription(option).replace(/ ?\(default: \[\]\)/, '')
 }
 
 /** The command's name as it was typed, before or behind common options; undefined when there is none. */

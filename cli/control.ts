@@ -2,9 +2,9 @@
 import { Command, Option } from 'commander'
 import type { Address } from '../cluster/process-settings.ts'
 import { startControl } from '../webhook/main.ts'
-import { addClusterOptions, clusterSettings, listenAddress, runUntilSignal, type ClusterOptions } from './cluster-options.ts'
+import { addClusterOptions, clusterSettings, listenAddress, runUntilSignal, trueOrFalse, type ClusterOptions } from './cluster-options.ts'
 
-type Options = ClusterOptions & { readonly readerListen: Address; readonly reader: boolean }
+type Options = ClusterOptions & { readonly readerListen: Address; readonly reader: boolean; readonly limitAddresses: boolean }
 
 export function command(): Command {
   const bare = new Command('control')
@@ -18,6 +18,12 @@ export function command(): Command {
         .argParser(listenAddress),
     )
     .option('--no-reader', 'let nobody read through this control')
+    .addOption(
+      new Option('--limit-addresses <boolean>', 'bound the connections of each address; false where the network rewrites those of pods')
+        .choices(['true', 'false'])
+        .default(true)
+        .argParser(trueOrFalse),
+    )
   return addClusterOptions(bare, { drainDelayMilliseconds: 3_000 })
     .addHelpText(
       'after',
@@ -36,6 +42,7 @@ not start.`,
       const settings = {
         ...clusterSettings(options, 'steno-control', process.env),
         readerListen: options.reader ? options.readerListen : null,
+        limitAddresses: options.limitAddresses,
       }
       await runUntilSignal(options, async (log) => {
         const control = await startControl(settings, log)

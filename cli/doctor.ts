@@ -59,6 +59,9 @@ Examples:
   steno doctor --upstream-file /run/secrets/upstream --store file:///var/lib/steno/store --spool /var/lib/steno/spool
   steno doctor --json | jq 'select(.status == "failed")'
 
+With --json each check is a line {"type":"check", check, target, status, message, remedy, code, milliseconds}, the last line
+{"type":"totals", ok, warning, failed, skipped, healthy}.
+
 Every option of \`steno proxy\` is taken, so a command line can be tried before it is run.
 Exit codes: 0 nothing failed, 1 something failed, 2 used wrongly. Warnings leave it at 0.`,
     )

@@ -1,6 +1,7 @@
 /** How a command that failed tells it: to a person on standard error, or as one JSON object when JSON was asked for; and its exit code. */
 import { CommanderError } from 'commander'
 import { KnownError } from '../base/errors.ts'
+import { asTyped } from './program-name.ts'
 
 export const exitCode = { failed: 1, usage: 2 } as const
 
@@ -30,7 +31,7 @@ export function report(error: unknown, { asJson }: { readonly asJson: boolean })
   if (error instanceof KnownError) {
     const { code, message, remedy } = error
     if (asJson) writeJson(error)
-    else process.stderr.write(`steno: ${message}\n  ${remedy}\n  (${code})\n`)
+    else process.stderr.write(`steno: ${asTyped(message)}\n  ${asTyped(remedy)}\n  (${code})\n`)
     return error instanceof BadUsage ? exitCode.usage : exitCode.failed
   }
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
@@ -40,5 +41,5 @@ export function report(error: unknown, { asJson }: { readonly asJson: boolean })
 }
 
 function writeJson({ code, message, remedy }: KnownError): void {
-  process.stderr.write(`${JSON.stringify({ error: { code, message, remedy } })}\n`)
+  process.stderr.write(`${JSON.stringify({ error: { code, message: asTyped(message), remedy: asTyped(remedy) } })}\n`)
 }

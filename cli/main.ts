@@ -8,8 +8,9 @@ import { systemCodeOf } from '../base/errors.ts'
 import { stenoVersion } from '../base/version.ts'
 import { refusePasswordInArguments } from './arguments.ts'
 import { hasColour, palette, type ColourChoice } from './colour.ts'
-import { addCommonOptions, passDownCommonOptions, typedCommand } from './common-options.ts'
+import { addCommonOptions, passDownCommonOptions, typedCommand, withoutEmptyDefault } from './common-options.ts'
 import { exitCode, report } from './failure-report.ts'
+import { addUsageHints } from './usage-hints.ts'
 
 /** What commands that speak of the others are given: all of them, loaded and with all their options. */
 export type WholeProgram = () => Promise<Command>
@@ -62,6 +63,12 @@ const entries: readonly Entry[] = [
     name: 'relay',
     summary: 'be the only way from a cluster’s agents to their databases',
     load: () => import('./relay.ts'),
+    unconfigured: true,
+  },
+  {
+    name: 'probe-target',
+    summary: 'ask databases from where it runs whether they would talk to whoever is there',
+    load: () => import('./probe-target.ts'),
     unconfigured: true,
   },
   { name: 'webhook', summary: 'answer the API server about the pods of a cluster', load: () => import('./webhook.ts'), unconfigured: true },
@@ -131,11 +138,11 @@ function dressed(command: Command, output: { readonly asJson: boolean }): Comman
     getErrHasColors: color(process.stderr),
   }
   const { bold } = palette(true) // Commander takes the colours out again where there shall be none.
-  return command
+  return addUsageHints(command)
     .exitOverride()
     .showHelpAfterError('(add --help for what can be given)')
     .configureOutput(configuration)
-    .configureHelp({ styleTitle: bold })
+    .configureHelp({ styleTitle: bold, optionDescription: withoutEmptyDefault })
 }
 
 function isUnconfigured(name: string | undefined): boolean {

@@ -17,6 +17,7 @@ import {
   type Stopped,
 } from '../sidecar/main.ts'
 import { isLoopback } from './loopback.ts'
+import { recordingLevels, type RecordingLevel } from '../session/identity.ts'
 import { stateFolder } from './state-folder.ts'
 import { storeOption } from './store-option.ts'
 
@@ -40,7 +41,7 @@ type Options = {
   readonly databases: readonly string[]
   readonly agentTokenFile?: string
   readonly allowCleartextPassword: boolean
-  readonly level: 'results' | 'stored'
+  readonly level: RecordingLevel
   readonly storeWaitMilliseconds: number
   readonly onRecordFailure: 'block' | 'continue'
   readonly recordWaitMilliseconds: number
@@ -57,6 +58,16 @@ type Options = {
   readonly traceQueryText: 'sanitized' | 'none'
   readonly logFormat: 'json' | 'pretty'
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
+}
+
+/** Of `steno proxy` and `steno run`. */
+export function levelOption(): Option {
+  return new Option(
+    '--level <level>',
+    'what is kept of results: only their size (statements), or all of them; and when they reach agents: once the spool has them, or only once the store has (stored, slower)',
+  )
+    .choices(recordingLevels)
+    .default('results')
 }
 
 export function command(): Command {
@@ -78,11 +89,7 @@ export function command(): Command {
     .option('--databases <name...>', "databases open to agents beside the upstream's own (custody)", [])
     .option('--agent-token-file <file>', 'a file with the token that agents must give as their password (custody)')
     .option('--allow-cleartext-password', 'send the password in the clear without TLS when the database asks for that', false)
-    .addOption(
-      new Option('--level <level>', 'when results reach agents: once the spool has them, or only once the store has (slower)')
-        .choices(['results', 'stored'])
-        .default('results'),
-    )
+    .addOption(levelOption())
     .addOption(
       milliseconds(
         '--store-wait-milliseconds <n>',

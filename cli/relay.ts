@@ -1,7 +1,7 @@
 /** `steno relay`: what runs as the Deployment steno-relay; reads what it is told, runs it until a signal, and ends it in good order. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { startRelay, type RelaySettings } from '../relay/main.ts'
-import { addClusterOptions, clusterSettings, runUntilSignal, seconds, type ClusterOptions } from './cluster-options.ts'
+import { addClusterOptions, clusterSettings, runUntilSignal, seconds, trueOrFalse, type ClusterOptions } from './cluster-options.ts'
 
 type Options = ClusterOptions & {
   readonly checkSourceAddress: boolean
@@ -25,7 +25,7 @@ export function command(): Command {
       )
         .choices(['true', 'false'])
         .default(true)
-        .argParser(boolean),
+        .argParser(trueOrFalse),
     )
     .addOption(seconds('--drain-seconds <n>', 'how long tunnels may go on after SIGTERM', 30_000))
     .addOption(seconds('--idle-seconds <n>', 'a tunnel in which nothing moved for so long ends; 0: never', 24 * 60 * 60 * 1000))
@@ -68,11 +68,6 @@ export function settingsFrom(options: Options, environment: NodeJS.ProcessEnv): 
     tunnelsPerPodMax: options.tunnelsPerPodMax,
     apiServerHost: environment['KUBERNETES_SERVICE_HOST'],
   }
-}
-
-function boolean(text: string): boolean {
-  if (text !== 'true' && text !== 'false') throw new InvalidArgumentError('Give true or false.')
-  return text === 'true'
 }
 
 function count(text: string): number {

@@ -10,6 +10,7 @@ import { decodeText, textEncodingOf } from '../postgres/messages/text-encoding.t
 import type { StatementSummary } from '../postgres/statement.ts'
 import { createStatementTracker } from '../postgres/statement-tracker.ts'
 import { settingsFrom, type ValueSettings } from '../postgres/values/settings.ts'
+import { readLeftOut } from '../session/left-out.ts'
 import { recordFlag, recordType, type SessionRecord } from '../session/records.ts'
 
 /** The tracker itself holds of longer texts only this much. */
@@ -76,6 +77,7 @@ export async function* replayStatement(
         queries.push(payload, ordinal)
         tracker.frontend(payload, time, ordinal, (flags & recordFlag.redacted) !== 0)
       } else if (type === recordType.backend) tracker.backend(payload, time, ordinal)
+      else if (type === recordType.leftOut) tracker.leftOut(readLeftOut(payload), time, ordinal)
       else if (type === recordType.gap) {
         queries.reset()
         tracker.gap(time, ordinal)

@@ -5,10 +5,13 @@
  */
 import type { Writable } from 'node:stream'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import type { Store } from '../session/stores/store.ts'
 import { withPager, type PagerOptions } from './pager.ts'
+import { addNewestOptions, checkNewestOptions, wantedSession, type NewestOptions } from './search/newest.ts'
 import { openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
 
 type Options = StoreOptions &
+  NewestOptions &
   PagerOptions & {
     readonly plain?: true
     readonly color?: string
@@ -46,6 +49,7 @@ export function command(): Command {
     .option('--wait-seconds-max <n>', 'give up when the database says nothing for so long', positive, 300)
     .option('--null <text>', 'what NULL is shown as', 'NULL')
     .option('--json', 'with --against: one JSON object per statement, and one with the totals')
+  return addNewestOptions(own)
     .addHelpText(
       'after',
       `
@@ -61,19 +65,20 @@ With --json each line is {"type":"statement", number, sql, verdict, reason, diff
 totals}. Exit codes: 0 (with --against: everything came out as recorded), 1 something differs or failed, 2 used wrongly.`,
     )
     .action((session: string, options: Options) => run(own, session, options))
-  return own
 }
 
-async function run(own: Command, session: string, options: Options): Promise<void> {
+async function run(own: Command, wanted: string, options: Options): Promise<void> {
+  checkNewestOptions(wanted, options)
   const isRerun = options.against !== undefined || options.againstFile !== undefined
   if (isRerun && options.as !== undefined) own.error('error: give either --as or --against', { exitCode: 2 })
   if (!isRerun && options.json === true)
     own.error('error: --json goes with --against; `steno show --json` prints a session', { exitCode: 2 })
-  if (isRerun) process.exitCode = await again(session, options)
-  else if (options.as === 'sql') await script(session, options)
+  const store = await openStoreFromOptions(options)
+  const session = await wantedSession(store, wanted, options)
+  if (isRerun) process.exitCode = await again(store, session, options)
+  else if (options.as === 'sql') await script(store, session)
   else {
     const { play } = await import('./replay/play.ts')
-    const store = await openStoreFromOptions(options)
     const playTo = (output: Writable): Promise<number> =>
       play({
         store,
@@ -89,13 +94,12 @@ async function run(own: Command, session: string, options: Options): Promise<voi
   }
 }
 
-async function script(session: string, options: Options): Promise<void> {
+async function script(store: Store, session: string): Promise<void> {
   const [{ scriptOf }, { findSession }, { pipeline }] = await Promise.all([
     import('./rerun/script.ts'),
     import('../session/read-session.ts'),
     import('node:stream/promises'),
   ])
-  const store = await openStoreFromOptions(options)
   const found = await findSession(store, session)
   try {
     await pipeline(scriptOf(store, found), process.stdout, { end: false })
@@ -105,7 +109,7 @@ async function script(session: string, options: Options): Promise<void> {
   }
 }
 
-async function again(session: string, options: Options): Promise<number> {
+async function again(store: Store, session: string, options: Options): Promise<number> {
   const [{ runAgainst }, { targetFrom }] = await Promise.all([import('./rerun/against.ts'), import('./rerun/target.ts')])
   const target = targetFrom(options, process.env)
   const interrupted = new AbortController()
@@ -114,7 +118,7 @@ async function again(session: string, options: Options): Promise<number> {
   process.once('SIGTERM', onSignal)
   try {
     return await runAgainst({
-      store: await openStoreFromOptions(options),
+      store,
       session,
       target,
       yes: options.yes === true,

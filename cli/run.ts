@@ -9,7 +9,9 @@ import path from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { KnownError, messageOf } from '../base/errors.ts'
 import { createLog } from '../base/log.ts'
+import type { RecordingLevel } from '../session/identity.ts'
 import { openStore } from '../session/stores/open-store.ts'
+import { levelOption } from './proxy.ts'
 import { childEnvironment, variablesHolding } from './run/child-environment.ts'
 import { exitCodes, runChild } from './run/child.ts'
 import { CommandNotExecutable, CommandNotFound, NoUpstreamFound } from './run/errors.ts'
@@ -21,6 +23,7 @@ import { defaultSpoolFolder, defaultStoreUrl, storeOption, type StoreOptions } f
 
 type Options = StoreOptions & {
   readonly spool: string
+  readonly level: RecordingLevel
   readonly onRecordFailure: 'block' | 'continue'
   readonly segmentMilliseconds: number
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error' | 'silent'
@@ -46,6 +49,7 @@ export function command(): Command {
       'local folder that holds recordings until the store has them; of several runs at a time, the folders beside it',
       defaultSpoolFolder(),
     )
+    .addOption(levelOption())
     .addOption(
       new Option('--on-record-failure <what>', 'what happens to traffic that cannot be recorded')
         .choices(['block', 'continue'])
@@ -68,6 +72,8 @@ Examples:
 
 Where the database is comes from STENO_UPSTREAM, DATABASE_URL and every other variable that holds a PostgreSQL URL, or from the PG… variables.
 The summary goes to standard error; standard output is the command's alone.
+With --json it is one object {exitCode, store, everythingStored, totals, sessions}, each session {session, state, variables, user,
+database, application, opened, closed, statements, failures, rows, gaps}; times in milliseconds since 1970.
 Exit code: the command's own, 128 + n when signal n ended it; 127 no such command, 126 it cannot be run, 125 steno failed before it ran.`,
     )
     .action((name: string, args: readonly string[], options: Options) => run(name, args, options))

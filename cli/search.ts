@@ -32,7 +32,10 @@ export function command(): Command {
       'after',
       `${filterHelp}
 
-Each line: session, number, start (UTC), duration, result, SQL. \`steno show SESSION --statement NUMBER\` has the rest.
+Each line: session, in a cluster the pod, number, start (UTC), duration, result, SQL. \`steno show SESSION --statement NUMBER\` has the rest.
+
+With --json each line is {"type":"statement", session, number, sql, kind, started, finished, outcome, rows, error, identity, …}: the fields
+of the index (session/FORMAT.md), times in milliseconds since 1970.
 
 Examples:
   steno search --failed --since 2h

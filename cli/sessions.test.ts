@@ -10,7 +10,7 @@ import { sealAttestation } from '../session/attestation.ts'
 import { saveLedgerHead } from '../session/ledger-head.ts'
 import { attestationKey, ledgerKey, segmentKey } from '../session/object-keys.ts'
 import { openDirectoryStore } from '../session/stores/directory.ts'
-import { createTestRecorder, testEpoch, testKey } from '../session/test-recording.ts'
+import { chainTestRecorders, createTestRecorder, testEpoch, testKey } from '../session/test-recording.ts'
 
 let folder = ''
 let spool = ''
@@ -120,6 +120,7 @@ test("with control's key given, the recorders that it attested are trusted, said
   const pod = { podUid: 'u', podName: 'agent-0', podNamespace: 'shop', serviceAccount: 'agent', nodeName: null, owner: null, image: null }
   const { bytes } = sealAttestation({ recorder: own.key.id, time: testEpoch, pod }, testKey(9))
   await store.putIfAbsent(attestationKey(own.key.id), bytes)
+  const head = await chainTestRecorders(store, [own.key.id], { when: 'ended' })
   const pemOf = async (seed: number): Promise<string> => {
     const file = join(folder, `control-${seed}.pem`)
     await writeFile(file, testKey(seed).publicKey.export({ type: 'spki', format: 'pem' }))
@@ -130,7 +131,11 @@ test("with control's key given, the recorders that it attested are trusted, said
   const trusting = await verify('--trust-control', await pemOf(8), '--trust-control', await pemOf(9))
   assert.deepEqual(
     [trusting.code, trusting.out],
-    [0, "trusted 1 recorder by control's attestation\nverified 1 session, 1 segment, 1 statement: sound\n"],
+    [
+      0,
+      `control's chain names 1 recorder; to find later that it was cut, keep its head: --chain-head ${head.number}:${head.sha256}\n` +
+        "trusted 1 recorder by control's attestation\nverified 1 session, 1 segment, 1 statement: sound\n",
+    ],
   )
   const stranger = await verify('--trust-control', await pemOf(8))
   assert.equal(stranger.code, 1)
@@ -210,7 +215,7 @@ test('what is wrong is named, with exit code 1', async () => {
   assert.equal(code, 1)
   assert.ok(lines.some((line) => line['code'] === 'OBJECT_MISSING' && line['key'] === key && line['segment'] === 1))
   assert.deepEqual(lines.at(-1), {
-    verified: { sessions: 3, segments: 4, statements: 8, ledgerEntries: 10, attestedRecorders: 0 },
+    verified: { sessions: 3, segments: 4, statements: 8, leftOutBytes: 0, ledgerEntries: 10, attestedRecorders: 0 },
     errors: 1,
     warnings: 0,
     sound: false,

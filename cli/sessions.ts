@@ -4,7 +4,7 @@
  * Filters that ask for statements list the sessions that have such a statement, and read the indexes for it; the others read manifests only.
  */
 import { Command } from 'commander'
-import { listSessions, type SessionSummary } from '../session/read-session.ts'
+import { listSessions, placeOfStore, type SessionSummary } from '../session/read-session.ts'
 import type { Store } from '../session/stores/store.ts'
 import { printPaged } from './pager.ts'
 import { addFilterOptions, filterHelp, podOf, type FilterOptions } from './search/filters.ts'
@@ -56,6 +56,10 @@ Examples:
   steno sessions --namespace shop --pod agent-7d4    # what a pod of a cluster did
   steno sessions --json --limit 1000 | jq -r .session
 
+With --json each line is {session, state, opened, closed, identity, close, statements, segments, gaps}, and where there is reason
+lost or problem; times in milliseconds since 1970. A session that has no end yet has state "open", or "killed" when its recorder
+is gone, and closed null.
+
 Exit codes: 0 done, also when there is none; 1 the store could not be read; 2 used wrongly.`,
     )
     .action(run)
@@ -92,7 +96,7 @@ async function* sessionLines(store: Store, options: Options): AsyncGenerator<str
   progress.clear()
   reportCutShort(counts)
   if (json === true) return
-  if (shown === 0) yield `no sessions ${counts.sessions === 0 ? '' : 'that fit '}in ${placeOf(store.url)}`
+  if (shown === 0) yield `no sessions ${counts.sessions === 0 ? '' : 'that fit '}in ${placeOfStore(store.url)}`
   if (more) yield `only the newest ${shown} are shown; --limit shows more`
 }
 
@@ -130,9 +134,4 @@ function line(cells: readonly string[], withPods: boolean): string {
 function clockTime(milliseconds: number, utc: boolean): string {
   const offset = utc ? 0 : new Date(milliseconds).getTimezoneOffset() * 60_000
   return new Date(milliseconds - offset).toISOString().slice(0, 19).replace('T', ' ')
-}
-
-/** Where a store is, for people: what is read from control may come through a port that kubectl forwards, which says nothing. */
-function placeOf(url: string): string {
-  return url.replace(/^control\+http:.*\/([^/]+)$/, 'RecordingStore $1')
 }

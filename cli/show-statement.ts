@@ -5,6 +5,7 @@ import type { Parameter, StatementSummary } from '../postgres/statement.ts'
 import type { ValueSettings } from '../postgres/values/settings.ts'
 import { textOf } from '../postgres/values/text-of.ts'
 import { typeName } from '../postgres/values/types.ts'
+import { notKeptText } from './not-kept.ts'
 import { labelled, resultText } from './show-session.ts'
 import { counted, displayWidth, printable, printableLine } from './text.ts'
 import { shownDuration, shownOffset, shownTime } from './times.ts'
@@ -16,11 +17,13 @@ export function statementHeadLines(statement: StatementSummary & { readonly poli
   const { number, started, finished, rows, resultBytes, copy, place, decision, redacted, policy } = statement
   const why = policy === undefined ? 'as no policy is set' : 'as the policy has no rule for statements'
   const copied = copy === undefined ? '' : `, COPY ${copy.direction}: ${counted(copy.messages, 'message')}, ${counted(copy.bytes, 'byte')}`
+  const notKept = notKeptText(statement)
   return [
     labelled('statement', `${number} of session ${session}`),
     labelled('when', `${shownTime(started)} (${shownOffset(started - opened)}), took ${shownDuration(Math.max(0, finished - started))}`),
     labelled('how', wayText(statement)),
     labelled('result', `${resultText(statement)}, ${counted(rows, 'row')}, ${counted(resultBytes, 'byte')}${copied}`),
+    ...(notKept === null ? [] : [labelled('left out', notKept)]),
     labelled('began', transactions[statement.transactionBefore]),
     labelled('decision', `${decision.kind}, ${decision.rule === '(none)' ? why : `by rule ${decision.rule}`}`),
     ...(policy === undefined ? [] : [labelled('policy', policy)]),

@@ -11,8 +11,17 @@ import { decodeText } from '../postgres/values/encodings.ts'
 import type { ValueSettings } from '../postgres/values/settings.ts'
 import { textOf } from '../postgres/values/text-of.ts'
 import { isRightAligned } from '../postgres/values/types.ts'
+import { readDeliveredUnstored, stretchesOf, type DeliveredUnstored } from '../session/delivered-unstored.ts'
 import { checkClose, checkGap, type Gap, type SessionClose, type SessionIdentity } from '../session/identity.ts'
-import { createLostSessions, findSession, readIdentity, readRecords, readSessionManifest, readStatements } from '../session/read-session.ts'
+import {
+  createLostSessions,
+  findSession,
+  readIdentity,
+  readRecords,
+  readSessionManifest,
+  readStatements,
+  stateWithoutEnd,
+} from '../session/read-session.ts'
 import { recordType } from '../session/records.ts'
 import { parseJson } from '../session/shape.ts'
 import type { Store } from '../session/stores/store.ts'
@@ -20,12 +29,15 @@ import { paletteFor, type ColourOptions, type Palette } from './colour.ts'
 import { createCopyView } from './copy-view.ts'
 import { errorLines } from './error-report.ts'
 import { createGrid, type GridColumn } from './grid.ts'
+import { findLostAsAWhole, lostSessionLines } from './lost-session.ts'
+import { notKeptText } from './not-kept.ts'
 import { printPaged, type PagerOptions } from './pager.ts'
 import { replayStatement, type Replayed } from './replay-statement.ts'
 import { jsonLine, showHelp } from './show-json.ts'
 import { type Ending, labelled, sessionLines, statementHead, statementLines } from './show-session.ts'
 import { parameterLines, sqlLines, statementHeadLines } from './show-statement.ts'
 import { checkStatementLine, type StatementLine } from './statement-line.ts'
+import { addNewestOptions, checkNewestOptions, wantedSession, type NewestOptions } from './search/newest.ts'
 import { openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
 
 const rowsMaxDefault = 1_000
@@ -45,7 +57,7 @@ export type ShowOptions = ColourOptions & {
 }
 
 export function command(): Command {
-  return new Command('show')
+  const own = new Command('show')
     .description('show a recorded session, or one of its statements with its rows')
     .argument('<session>', "a session's id, the beginning of one, or `last`")
     .option('--statement <n>', 'show this statement: SQL, parameters, rows, errors', wholeNumber)
@@ -53,9 +65,12 @@ export function command(): Command {
     .option('--null <text>', 'what NULL is shown as', '')
     .option('--json', 'print JSON, one object per line')
     .addOption(storeOption())
+  return addNewestOptions(own)
     .addHelpText('after', showHelp)
-    .action(async (wanted: string, options: ShowOptions & StoreOptions & PagerOptions) => {
-      await printPaged(show(await openStoreFromOptions(options), wanted, options), options)
+    .action(async (wanted: string, options: ShowOptions & NewestOptions & StoreOptions & PagerOptions) => {
+      checkNewestOptions(wanted, options)
+      const store = await openStoreFromOptions(options)
+      await printPaged(show(store, await wantedSession(store, wanted, options), options), options)
     })
 }
 
@@ -65,6 +80,10 @@ export function command(): Command {
  */
 export async function* show(store: Store, wanted: string, options: ShowOptions): AsyncGenerator<string> {
   const session = await findSession(store, wanted)
+  const lost = await findLostAsAWhole(store, session)
+  if (lost !== null && options.statement !== undefined)
+    throw new StatementNotFound(`nothing of session ${session} is stored: it was lost with its recorder`)
+  if (lost !== null) return yield* options.json === true ? [jsonLine({ type: 'session', ...lost })] : lostSessionLines(lost)
   if (options.statement === undefined) yield* showSession(store, session, options)
   else yield* showStatement(store, session, options.statement, options)
 }
@@ -94,20 +113,38 @@ async function* showSession(store: Store, session: string, options: ShowOptions)
 }
 
 /** From the manifest; a session that has none yet tells it by its records. */
-async function readEnding(store: Store, { session, recorder }: SessionIdentity): Promise<Ending> {
+async function readEnding(store: Store, { session, recorder, level }: SessionIdentity): Promise<Ending> {
   const manifest = await readSessionManifest(store, session)
-  if (manifest !== null) return { close: manifest.close, gaps: manifest.gaps, lost: null }
+  // What was delivered unstored stands in the records alone, and at this level only.
+  const ending = manifest === null ? null : ({ ...closedAs(manifest), gaps: manifest.gaps, lost: null } as const)
+  if (ending !== null && level !== 'stored') return ending
   let close: SessionClose | null = null
   const gaps: Gap[] = []
+  const delivered: DeliveredUnstored[] = []
   let records = 0
   for await (const { type, payload } of readRecords(store, session)) {
     records += 1
     if (type === recordType.gap) gaps.push(checkGap(parseJson(payload, 'a gap record'), 'a gap record'))
+    if (type === recordType.deliveredUnstored) delivered.push(readDeliveredUnstored(payload))
     if (type === recordType.sessionClose) close = checkClose(parseJson(payload, 'the session-close record'), 'the session-close record')
   }
+  const unstored = delivered.length === 0 ? {} : { deliveredUnstored: stretchesOf(delivered) }
+  if (ending !== null) return { ...ending, ...unstored }
   let statements = 0
   for await (const _ of readStatements(store, session)) statements += 1
-  return { close, gaps, lost: close === null ? await createLostSessions(store).part(recorder, session, { records, statements }) : null }
+  const lost = close === null ? await createLostSessions(store).part(recorder, session, { records, statements }) : null
+  if (close !== null) return { ...closedAs({ close }), gaps, lost, ...unstored }
+  return { state: lost === null ? await stateWithoutEnd(store, recorder) : 'lost', close, gaps, lost, ...unstored }
+}
+
+function closedAs({
+  close,
+  recovered = false,
+}: {
+  readonly close: SessionClose
+  readonly recovered?: boolean
+}): Pick<Ending, 'state' | 'close'> {
+  return { state: recovered || close.recovered ? 'recovered' : 'closed', close }
 }
 
 async function findStatement(store: Store, session: string, number: number): Promise<StatementLine> {
@@ -157,7 +194,12 @@ async function* statementText(
   if (parameters.length > 0) yield* [...parameters, '']
   yield* messageLines(replayed, colours)
   for (const copy of [copies.in, copies.out]) if (copy !== undefined) yield* copy.lines()
-  if (grid !== null) yield* grid.lines()
+  const notKept = notKeptText(indexed)
+  if (notKept !== null) {
+    // The last line counts the rows that were found, of which there are none.
+    if (grid !== null) yield* [...grid.lines()].slice(0, -1)
+    yield `(${notKept})`
+  } else if (grid !== null) yield* grid.lines()
   if (brokenBy !== null) yield `(what follows in the recording cannot be read: ${brokenBy})`
 }
 

@@ -58,6 +58,7 @@ const summary: Check<StatementSummary> = object<StatementSummary>({
   tag: nullable(text),
   rows: natural,
   resultBytes: natural,
+  notKept: optional(object<NonNullable<StatementSummary['notKept']>>({ messages: natural, bytes: natural })),
   copy: optional(
     object<NonNullable<StatementSummary['copy']>>({ direction: oneOf('in', 'out', 'both'), messages: natural, bytes: natural }),
   ),

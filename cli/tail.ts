@@ -52,6 +52,8 @@ Examples:
   steno tail last --sql '(?i)^\\s*delete'       # one session's deletes, from its beginning until it is closed
   steno tail --table orders --since 10m --json | jq .sql
 
+With --json each line is {time, event, session, user, database, application, number, kind, outcome, durationMilliseconds, rows, bytes, tag,
+sqlstate, decision, sql}, in a cluster with pod and namespace; with --sessions also {time, event, session, …} when one opens or closes.
 A session's part is stored when it is --segment-milliseconds old (see steno proxy), so a statement is seen that much later.
 Exit codes: 0 ended as asked (Ctrl-C, --count, --until-idle, the session's end), 1 the store could not be read, 2 used wrongly.`,
     )

@@ -7,6 +7,7 @@ import { createConnection, createServer, type AddressInfo, type Socket } from 'n
 import { createStatementTracker } from '../postgres/statement-tracker.ts'
 import { sha256Of } from '../session/digest.ts'
 import type { Gap, SessionClose, SessionIdentity } from '../session/identity.ts'
+import { readLeftOut } from '../session/left-out.ts'
 import { sealManifest } from '../session/manifest.ts'
 import { manifestKey, segmentKey, statementIndexKey } from '../session/object-keys.ts'
 import { encodeRecord, recordType, type SessionRecord } from '../session/records.ts'
@@ -114,6 +115,7 @@ export async function sealCaptured(
     records.slice(from, to).forEach(({ type, payload, time }, index) => {
       if (type === recordType.frontend) tracker.frontend(payload, time, from + index, false)
       if (type === recordType.backend) tracker.backend(payload, time, from + index)
+      if (type === recordType.leftOut) tracker.leftOut(readLeftOut(payload), time, from + index)
       if (type === recordType.gap) tracker.gap(time, from + index)
       if (type === recordType.sessionClose) tracker.close(time, from + index)
     })

@@ -9,13 +9,15 @@ import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { KnownError, messageOf } from '../base/errors.ts'
+import type { ChainHead } from '../session/attestation-chain.ts'
 import { loadLedgerHead, type AnchoredHead } from '../session/ledger-head.ts'
 import { isRecorderId } from '../session/object-keys.ts'
-import { findSession, SessionNotFound } from '../session/read-session.ts'
+import { findSession, placeOfStore, SessionNotFound } from '../session/read-session.ts'
 import { isSessionId } from '../session/session-id.ts'
 import type { Store } from '../session/stores/store.ts'
 import { verifyStore, type Finding, type Trust, type VerifyCounts } from '../session/verify.ts'
 import { paletteFor, type ColourOptions } from './colour.ts'
+import { addNewestOptions, checkNewestOptions, wantedSession, type NewestOptions } from './search/newest.ts'
 import { defaultSpoolFolder, defaultStoreUrl, openStoreFromOptions, storeOption, type StoreOptions } from './store-option.ts'
 import { printableLine } from './text.ts'
 
@@ -26,11 +28,13 @@ const progressMilliseconds = 200
 const printedPerCodeMax = 100
 
 type Options = StoreOptions &
+  NewestOptions &
   ColourOptions & {
     readonly all?: true
     readonly json?: true
     readonly trustRecorder: readonly string[]
     readonly trustControl: readonly string[]
+    readonly chainHead?: ChainHead
     readonly spool: readonly string[]
   }
 
@@ -68,6 +72,7 @@ export function command(): Command {
       (file: string, all: readonly string[]) => [...all, file],
       [],
     )
+    .option('--chain-head <head>', "the end of control's chain of attestations, NUMBER:SHA256 as `verify --all` printed it", chainHead)
     .option(
       '--spool <folder>',
       "take the recorder's id and the head of its ledger from its spool folder; repeat it for several recorders " +
@@ -76,6 +81,7 @@ export function command(): Command {
       [],
     )
     .option('--json', 'one JSON object per finding, and one with the totals')
+  return addNewestOptions(own)
     .addHelpText(
       'after',
       `
@@ -85,23 +91,31 @@ Examples:
   steno verify --all --trust-control public.pem         # a cluster's store, each recorder as control attested it
   steno verify --all --json | jq -r 'select(.severity == "error") | .code'
 
+With --json each finding is a line {severity, code, message} with session, segment, record, statement and key as far as it has them,
+and the last line is {verified, errors, warnings, sound}, where verified counts what was looked at;
+in a cluster's store verified.chain is {number, sha256, recorders} of control's chain of attestations.
+
 Exit codes: 0 sound, 1 something is wrong, 2 used wrongly, 3 the store cannot be read or holds nothing to verify.`,
     )
     .action((id: string | undefined, options: Options) => run(own, id, options))
-  return own
 }
 
 async function run(own: Command, id: string | undefined, options: Options): Promise<void> {
   if ((id === undefined) === (options.all !== true)) own.error('error: name one session, or --all', { exitCode: exitCodes.usage })
+  if (id !== undefined && options.chainHead !== undefined)
+    own.error('error: --chain-head is about all recorders: give it with --all', { exitCode: exitCodes.usage })
+  checkNewestOptions(id, options)
   // What is thrown from here on means that there was no verdict.
   process.exitCode = exitCodes.unreadable
   const store = await openStoreFromOptions(options)
-  const trust = await trustFrom(options)
+  const { chainHead: kept } = options
+  const trust: Trust = { ...(await trustFrom(options)), ...(kept === undefined ? {} : { chainHead: kept }) }
   const report = createReport(options)
   if (id === undefined) {
-    if (!(await holdsAnything(store)) && (trust.heads ?? []).length === 0) throw new NothingToVerify(`there is nothing in ${store.url}`)
+    const isSomethingKnown = (trust.heads ?? []).length > 0 || trust.chainHead !== undefined
+    if (!isSomethingKnown && !(await holdsAnything(store))) throw new NothingToVerify(`there is nothing in ${placeOfStore(store.url)}`)
     for await (const found of verifyStore(store, { trust, onProgress: report.progress })) report.take(found)
-  } else await verifyOne(store, id, trust, report)
+  } else await verifyOne(store, await wantedSession(store, id, options), trust, report)
   process.exitCode = report.end()
 }
 
@@ -171,7 +185,7 @@ type Report = ReturnType<typeof createReport>
 function createReport(options: Options) {
   const json = options.json === true
   const colours = paletteFor(options)
-  let counts: VerifyCounts = { sessions: 0, segments: 0, statements: 0, ledgerEntries: 0, attestedRecorders: 0 }
+  let counts: VerifyCounts = { sessions: 0, segments: 0, statements: 0, leftOutBytes: 0, ledgerEntries: 0, attestedRecorders: 0 }
   let errors = 0
   let warnings = 0
   let shownAt = 0
@@ -199,8 +213,15 @@ function createReport(options: Options) {
       const sound = errors === 0
       if (json) process.stdout.write(`${JSON.stringify({ verified: counts, errors, warnings, sound })}\n`)
       else {
+        if (counts.chain !== undefined) {
+          const { number, sha256, recorders } = counts.chain
+          const keep = `to find later that it was cut, keep its head: --chain-head ${number}:${sha256}`
+          process.stdout.write(`${clear}control's chain names ${counted(recorders, 'recorder')}; ${keep}\n`)
+        }
         if (counts.attestedRecorders > 0)
           process.stdout.write(`${clear}trusted ${counted(counts.attestedRecorders, 'recorder')} by control's attestation\n`)
+        if (counts.leftOutBytes > 0)
+          process.stdout.write(`${clear}${counted(counts.leftOutBytes, 'byte')} of results not kept: recording level statements\n`)
         const known = warnings === 0 ? '' : ` (${counted(warnings, 'warning')})`
         const verdict = sound ? `sound${known}` : `${counted(errors, 'error')}${known}`
         const what = [counted(counts.sessions, 'session'), counted(counts.segments, 'segment'), counted(counts.statements, 'statement')]
@@ -225,6 +246,13 @@ export function findingLine({ severity, code, message, session, segment, record,
 
 function counted(count: number, noun: string): string {
   return `${count.toLocaleString('en-US')} ${noun}${count === 1 ? '' : 's'}`
+}
+
+function chainHead(text: string): ChainHead {
+  const [, number, sha256] = /^([1-9]\d{0,14}):([0-9a-f]{64})$/.exec(text) ?? []
+  if (number === undefined || sha256 === undefined)
+    throw new InvalidArgumentError('It must be a number, a colon and 64 hex digits, as `verify --all` prints them.')
+  return { number: Number(number), sha256 }
 }
 
 function recorderId(text: string, before: readonly string[]): readonly string[] {

@@ -193,13 +193,19 @@ function refusalOf(request: Pick<ClusterRequest, 'method' | 'path'>, response: h
 }
 
 /** The API server answers with `metav1.Status`; what stands before it (a proxy, an aggregator) may answer anything. */
-function reasonOf(text: string, status: number): { reason: string; message: string } {
-  const fallback = { reason: http.STATUS_CODES[status]?.replaceAll(' ', '') ?? 'Unknown', message: text.slice(0, messageCharactersMax) }
+function reasonOf(text: string, status: number): { reason: string; message: string; causes: string[] } {
+  const fallback = {
+    reason: http.STATUS_CODES[status]?.replaceAll(' ', '') ?? 'Unknown',
+    message: text.slice(0, messageCharactersMax),
+    causes: [],
+  }
   try {
-    const { reason, message } = JSON.parse(text) as { reason?: unknown; message?: unknown }
+    const { reason, message, details } = JSON.parse(text) as { reason?: unknown; message?: unknown; details?: { causes?: unknown } | null }
+    const causes: unknown[] = Array.isArray(details?.causes) ? details.causes.slice(0, causesMax) : []
     return {
       reason: typeof reason === 'string' && reason !== '' ? reason : fallback.reason,
       message: typeof message === 'string' ? message.slice(0, messageCharactersMax) : '',
+      causes: causes.map((cause) => String((cause as { reason?: unknown } | null)?.reason).slice(0, reasonCharactersMax)),
     }
   } catch {
     return fallback // No JSON: its text is the message.
@@ -207,3 +213,5 @@ function reasonOf(text: string, status: number): { reason: string; message: stri
 }
 
 const messageCharactersMax = 2_000
+const causesMax = 16
+const reasonCharactersMax = 100

@@ -1,6 +1,6 @@
 /** Conditions as `metav1.Condition`: what holds, since when, why, and what to do. Pure. */
 
-export type ConditionType = 'Ready' | 'StoreReachable' | 'EgressEnforced' | 'CredentialsIsolated'
+export type ConditionType = 'Ready' | 'StoreReachable' | 'RecordingStored' | 'EgressEnforced' | 'CredentialsIsolated'
 
 /** `reason` is one CamelCase word for programs, `message` a sentence for people; neither holds a secret. */
 export type Finding = {

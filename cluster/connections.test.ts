@@ -10,7 +10,7 @@ import { until } from './test-support.ts'
 import { boundConnections } from './connections.ts'
 import { startHealthServer } from './health-server.ts'
 
-const timeout = 30_000
+const timeout = 120_000
 
 async function silent(context: TestContext, port: number, count: number): Promise<{ readonly closed: () => number }> {
   let closed = 0

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { startLeaderElection, type LeaderElection } from './lease.ts'
 import { startTestApi, type TestApi } from './test-api.ts'
-import { testLog, until } from './test-support.ts'
+import { testLog, until, untilQuiet } from './test-support.ts'
 
-const timeout = 10_000
+const timeout = 120_000
 const timing = { durationMilliseconds: 15_000, renewMillisecondsMax: 10_000, retryMilliseconds: 2_000 }
 const path = '/apis/coordination.k8s.io/v1/namespaces/steno-system/leases/steno-webhook'
 
@@ -52,11 +52,7 @@ const specOf = (api: TestApi) => (api.get(path)?.['spec'] ?? {}) as { holderIden
 async function pass(api: TestApi, clock: ReturnType<typeof createClock>, seconds: number): Promise<void> {
   for (let second = 0; second < seconds; second++) {
     clock.advance(1_000)
-    let answered = -1
-    while (answered !== api.requests.length) {
-      answered = api.requests.length
-      await new Promise((resolve) => setTimeout(resolve, 4))
-    }
+    await untilQuiet(() => api.requests.length, { turns: 8 })
   }
 }
 

@@ -9,7 +9,7 @@ import { watchInjectedPods } from './pod-watch.ts'
 import { startTestApi, type TestApi } from './test-api.ts'
 import { testLog, until } from './test-support.ts'
 
-const timeout = 20_000
+const timeout = 120_000
 const at = (name: string): string => `/api/v1/namespaces/shop/pods/${name}`
 const identity = (name: string) => ({ podUid: `uid-${name}`, podName: name, podNamespace: 'shop' })
 const pod = (name: string, color = 'red', uid = `uid-${name}`) => ({
@@ -44,6 +44,55 @@ test('a pod is looked up once for each of its versions', { timeout }, async () =
   api.put(at('agent'), pod('agent', 'blue'))
   await until(() => run.pods.get('shop/agent')?.labels['color'] === 'blue')
   assert.deepEqual([await run.text('agent'), await run.text('agent'), run.gets()], ['blue one', 'blue one', 2])
+})
+
+test('a pod of which only conditions were written is not looked up again, and is known at its later version', { timeout }, async () => {
+  await using api = await startTestApi()
+  api.put(at('agent'), pod('agent'))
+  using run = await startLive(api)
+  await run.text('agent')
+  for (const status of ['True', 'False']) {
+    const conditions = [{ type: 'steno.dev/PolicyFollowed', status }]
+    api.put(at('agent'), { ...pod('agent'), status: { ...pod('agent').status, phase: 'Running', conditions } })
+    const { resourceVersion = '' } = api.get(at('agent'))!.metadata
+    await until(() => run.pods.get('shop/agent')?.resourceVersion === resourceVersion)
+    const found = await run.live.look(identity('agent'), resourceVersion)
+    assert.deepEqual(['resourceVersion' in found && found.resourceVersion, run.gets()], [resourceVersion, 1])
+  }
+  run.state.world = { says: 'two' }
+  assert.deepEqual([await run.text('agent'), run.gets()], ['red two', 2])
+})
+
+const judgedBy: Readonly<Record<string, (one: ReturnType<typeof pod>) => object>> = {
+  'its address': (one) => ({ ...one, status: { podIPs: [{ ip: '10.42.0.8' }] } }),
+  'its specification': (one) => ({ ...one, spec: { ephemeralContainers: [{ name: 'debugger' }] } }),
+  'its annotations': (one) => ({ ...one, metadata: { ...one.metadata, annotations: { 'steno.dev/policy-hash': '0' } } }),
+  'its end': (one) => ({ ...one, metadata: { ...one.metadata, deletionTimestamp: '2026-11-21T20:00:00Z' } }),
+}
+for (const [what, change] of Object.entries(judgedBy))
+  test(`a pod is looked up again after a change of ${what}`, { timeout }, async () => {
+    await using api = await startTestApi()
+    api.put(at('agent'), pod('agent'))
+    using run = await startLive(api)
+    await run.text('agent')
+    api.put(at('agent'), change(pod('agent')) as ReturnType<typeof pod>)
+    const { resourceVersion = '' } = api.get(at('agent'))!.metadata
+    await until(() => run.pods.get('shop/agent')?.resourceVersion === resourceVersion)
+    const found = await run.live.look(identity('agent'))
+    assert.equal(run.gets(), 2)
+    assert.ok('podIPs' in found)
+    assert.deepEqual([found.podIPs, found.isBeingDeleted], [[what === 'its address' ? '10.42.0.8' : '10.42.0.7'], what === 'its end'])
+  })
+
+test('who judges is shown nothing whose change would go unnoticed', { timeout }, async () => {
+  await using api = await startTestApi()
+  const status = { podIPs: [{ ip: '10.42.0.7' }], phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] }
+  api.put(at('agent'), { ...pod('agent'), status })
+  const shown: V1Pod[] = []
+  using run = await startLive(api, { judge: (one) => ({ text: String(shown.push(one)) }) })
+  await run.text('agent')
+  assert.deepEqual(Object.keys(shown[0]?.status ?? {}), ['podIPs'])
+  assert.equal(shown[0]?.metadata?.resourceVersion, undefined)
 })
 
 test('many who ask at once share one look-up', { timeout }, async () => {

@@ -1,9 +1,10 @@
 /**
  * What a running pod is judged to be, looked up when somebody asks and remembered as long as neither the pod nor what judges it has changed.
  *
- * A GET only when the pod's resourceVersion is another than the one that was judged, or when the policies changed so that the pod itself
- * must be seen again; many askers of one pod share it. The memory is one verdict for each pod of the watch. A watch that has fallen silent
- * is not believed: then each question is a GET. What the API server cannot answer is an error, never a verdict.
+ * A GET only when the part of the pod by which it is judged (`judged-part.ts`) is another than the one that was judged, or when the policies
+ * changed so that the pod itself must be seen again; many askers of one pod share it. The memory is one verdict for each pod of the watch. A watch that has fallen silent
+ * is not believed: then each question is a GET. What the API server cannot answer is an error, never a verdict; so is every question while
+ * `world` is null, as it is when its watches are silent.
  * Holds no opinion on pods: `judge` is injection/judge-live-pod.ts, which this folder does not import.
  */
 import type { V1Pod } from '@kubernetes/client-node'
@@ -11,8 +12,10 @@ import { messageOf } from '../base/errors.ts'
 import type { Labels } from '../crds/label-selector.ts'
 import type { ClusterClient } from './client.ts'
 import { ClusterRefused } from './errors.ts'
+import { doubtedMilliseconds } from './heard.ts'
 import { NotIdentified } from './identity/not-identified.ts'
 import type { PodIdentity } from './identity/pod.ts'
+import { judgedDigestOf, judgedPartOf } from './judged-part.ts'
 import type { PodWatch } from './pod-watch.ts'
 import { pathOf, resources } from './resources.ts'
 
@@ -32,10 +35,11 @@ export type LivePod<Verdict> = {
 
 export type LivePods<Verdict> = {
   /**
-   * Unfit for a pod that is gone, or whose name another pod has by now.
+   * Unfit for a pod that is gone, or whose name another pod has by now. `atLeast`: a resourceVersion that somebody has seen of the pod; what is
+   * remembered of an older one does not count.
    * @throws NotIdentified (from the result) CLUSTER_UNAVAILABLE when the API server does not answer or its policies are not read yet; BUSY
    */
-  look(identity: Pick<PodIdentity, 'podUid' | 'podName' | 'podNamespace'>): Promise<LivePod<Verdict> | Unfit>
+  look(identity: Pick<PodIdentity, 'podUid' | 'podName' | 'podNamespace'>, atLeast?: string): Promise<LivePod<Verdict> | Unfit>
   /** Verdicts that are remembered. */
   readonly size: number
 }
@@ -45,6 +49,7 @@ export type LivePodsOptions<World extends object, Verdict> = {
   readonly pods: PodWatch
   /** What pods are judged by: another object whenever anything of it has changed; null while it is not known. */
   readonly world: () => World | null
+  /** Is shown the judged part of the pod alone. */
   readonly judge: (pod: V1Pod, world: World) => Verdict
   /** The verdict in another world, without the pod; null when it must be looked at again. Without it, always. */
   readonly judgeAgain?: (pod: { readonly namespace: string; readonly labels: Labels }, before: Verdict, world: World) => Verdict | null
@@ -58,11 +63,9 @@ const waitingMax = 10_000
 const podBytesMax = 4 * 1024 * 1024
 /** Of pods that the watch does not have yet, or does not have at all. */
 const strangersMax = 1_000
-/** Bookmarks come about once a minute, so a watch that was silent for longer may have missed something. */
-const silentMillisecondsMax = 100_000
 
-/** `worldNumber` tells worlds apart without holding those that are gone. */
-type Kept<Verdict> = { readonly live: LivePod<Verdict>; readonly worldNumber: number }
+/** `worldNumber` tells worlds apart without holding those that are gone; `judged` is of the part of the pod that the verdict is on. */
+type Kept<Verdict> = { readonly live: LivePod<Verdict>; readonly judged: string; readonly worldNumber: number }
 
 export function createLivePods<World extends object, Verdict>(options: LivePodsOptions<World, Verdict>): LivePods<Verdict> {
   const { cluster, pods, judge, judgeAgain } = options
@@ -86,11 +89,15 @@ export function createLivePods<World extends object, Verdict>(options: LivePodsO
   function remembered(uid: string, key: string, now: World): LivePod<Verdict> | null {
     const before = kept.get(uid)
     const watched = pods.get(key)
-    if (before === undefined || watched?.uid !== uid || !pods.isSynced() || pods.silentMilliseconds() > silentMillisecondsMax) return null
-    if (isOlder(before.live.resourceVersion, watched.resourceVersion)) return null
-    if (before.worldNumber === worldNumber) return keep(before)
-    const verdict = judgeAgain?.(before.live, before.live.verdict, now) ?? null
-    return verdict === null ? null : keep({ live: { ...before.live, verdict }, worldNumber })
+    if (before === undefined || watched?.uid !== uid || !pods.isSynced() || pods.silentMilliseconds() > doubtedMilliseconds) return null
+    const isOld = isOlder(before.live.resourceVersion, watched.resourceVersion)
+    if (isOld && before.judged !== watched.judged) return null
+    const { judged } = before
+    // All else that is told of a pod comes from the judged part, and is the same.
+    const live = isOld ? { ...before.live, resourceVersion: watched.resourceVersion } : before.live
+    if (before.worldNumber === worldNumber) return keep({ live, judged, worldNumber })
+    const verdict = judgeAgain?.(live, live.verdict, now) ?? null
+    return verdict === null ? null : keep({ live: { ...live, verdict }, judged, worldNumber })
   }
 
   async function get(podNamespace: string, podName: string): Promise<V1Pod | null> {
@@ -123,7 +130,8 @@ export function createLivePods<World extends object, Verdict>(options: LivePodsO
     const pod = await inTurn(() => get(podNamespace, podName))
     const now = worldNow()
     if (pod === null) return gone(uid, 'the cluster has no such pod')
-    const { metadata, status } = pod
+    const part = judgedPartOf(pod)
+    const { metadata, status } = part
     if (metadata?.uid !== uid) return gone(uid, 'another pod has its name by now')
     const live: LivePod<Verdict> = {
       uid,
@@ -131,11 +139,11 @@ export function createLivePods<World extends object, Verdict>(options: LivePodsO
       namespace: podNamespace,
       labels: metadata.labels ?? {},
       podIPs: (status?.podIPs ?? []).flatMap(({ ip }) => ip ?? []),
-      resourceVersion: metadata.resourceVersion ?? '',
+      resourceVersion: pod.metadata?.resourceVersion ?? '',
       isBeingDeleted: metadata.deletionTimestamp !== undefined,
-      verdict: judge(pod, now),
+      verdict: judge(part, now),
     }
-    return keep({ live, worldNumber })
+    return keep({ live, judged: judgedDigestOf(pod), worldNumber })
   }
 
   function gone(uid: string, reason: string): Unfit {
@@ -149,14 +157,18 @@ export function createLivePods<World extends object, Verdict>(options: LivePodsO
       lastWorld = now
       worldNumber++
     }
-    if (now === null) throw new NotIdentified('CLUSTER_UNAVAILABLE', 'the policies of the cluster are not read yet')
+    if (now === null)
+      throw new NotIdentified(
+        'CLUSTER_UNAVAILABLE',
+        'the policies of the cluster are not read yet, or nothing was heard of them for too long',
+      )
     return now
   }
 
   return {
-    async look({ podUid, podName, podNamespace }) {
+    async look({ podUid, podName, podNamespace }, atLeast) {
       const known = remembered(podUid, `${podNamespace}/${podName}`, worldNow())
-      if (known !== null) return known
+      if (known !== null && (atLeast === undefined || !isOlder(known.resourceVersion, atLeast))) return known
       const name = `${podNamespace}/${podName}/${podUid}`
       const running = underWay.get(name)
       if (running !== undefined) return running

@@ -1,6 +1,7 @@
 // Goal: what pods are judged by is one object until something of it changes, and is not there while something is missing. Method: a double of the API server.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { believedMillisecondsMax } from './heard.ts'
 import { watchLiveWorld } from './live-world.ts'
 import { watchPolicyWorld } from './policy-world.ts'
 import { startTestApi } from './test-api.ts'
@@ -13,7 +14,7 @@ const policy = (more: object = {}) => ({ metadata: { name: 'orders', namespace: 
 
 test(
   'what pods are judged by is there when all of it is, and another object after each change that counts',
-  { timeout: 20_000 },
+  { timeout: 120_000 },
   async () => {
     await using api = await startTestApi()
     const { log } = testLog()
@@ -59,7 +60,7 @@ test(
   },
 )
 
-test('control knows its own key before the parameters do', { timeout: 20_000 }, async () => {
+test('control knows its own key before the parameters do', { timeout: 120_000 }, async () => {
   await using api = await startTestApi()
   const { log } = testLog()
   api.put(`${steno}/admissionparameters/steno`, { metadata: { name: 'steno' }, spec: { images: ['steno:1'] } })
@@ -70,3 +71,32 @@ test('control knows its own key before the parameters do', { timeout: 20_000 }, 
   live.stop()
   world.stop()
 })
+
+test(
+  'a watch that falls silent is listed again; while the API server does not answer nothing is judged any more',
+  { timeout: 120_000 },
+  async (t) => {
+    const api = await startTestApi()
+    const { log } = testLog()
+    api.put(`${steno}/admissionparameters/steno`, {
+      metadata: { name: 'steno' },
+      spec: { images: ['steno:1'], controlPublicKeys: ['key'] },
+    })
+    const world = watchPolicyWorld({ cluster: api.client, log })
+    const live = watchLiveWorld({ cluster: api.client, world, settings, log })
+    t.after(() => [live, world].forEach((watch) => watch.stop()))
+    await until(() => live.current() !== null && api.watchers === 5)
+    const before = live.current()
+    const { now } = performance
+    let ahead = 0
+    t.mock.method(performance, 'now', () => now.call(performance) + ahead)
+    ahead += 1.1 * believedMillisecondsMax
+    assert.equal(live.current(), null)
+    await until(() => live.current() !== null)
+    assert.equal(live.current(), before, 'what was confirmed is the same')
+    await api[Symbol.asyncDispose]()
+    ahead += 1.1 * believedMillisecondsMax
+    assert.equal(live.current(), null)
+    assert.deepEqual(live.missing(), [])
+  },
+)

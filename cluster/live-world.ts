@@ -2,14 +2,16 @@
  * What running pods are judged by, gathered from the cluster: policies, opted-in namespaces, and the images and keys of AdmissionParameters.
  *
  * Gives the same object until something of it changes, so that who remembers verdicts can tell. Null until all of it has been read once, and
- * while there is no AdmissionParameters object or no key in it: whoever asks then must not guess. Holds what its watches hold.
+ * while there is no AdmissionParameters object or no key in it, and while one of its watches has been silent for too long (`heard.ts`): whoever
+ * asks then must not guess. Holds what its watches hold.
  */
 import type { Log } from '../base/log.ts'
-import { admissionParametersName } from '../crds/admission-parameters.ts'
+import { admissionParametersName, type AdmissionParametersSpec } from '../crds/admission-parameters.ts'
 import type { ClusterSessionPolicy } from '../crds/cluster-session-policy.ts'
 import type { Labels } from '../crds/label-selector.ts'
 import type { SessionPolicy } from '../crds/session-policy.ts'
 import type { ClusterClient } from './client.ts'
+import { areHeard } from './heard.ts'
 import type { KeptPolicy, PolicyWorld } from './policy-world.ts'
 import { resources } from './resources.ts'
 import { watchResource, type WatchTiming } from './watch-resource.ts'
@@ -22,6 +24,8 @@ export type ClusterLiveWorld = {
   readonly unreadable: ReadonlyMap<string, string>
   readonly images: readonly string[]
   readonly controlPublicKeys: readonly string[]
+  readonly controlCas: readonly string[]
+  readonly admissionsSignedSince: number | null
   readonly controlUrl: string
   readonly relayEndpoint: string
   readonly version: string
@@ -29,7 +33,7 @@ export type ClusterLiveWorld = {
 
 export type LiveWorldWatch = {
   current(): ClusterLiveWorld | null
-  /** In words, why `current` is null; empty when it is not. */
+  /** In words, what has not been read yet; while it is empty `current` is null only for as long as the API server is not heard. */
   missing(): string[]
   /** Told after each change of what `current` gives. Returns what ends it. */
   subscribe(listener: () => void): () => void
@@ -53,17 +57,16 @@ export function watchLiveWorld(options: {
     current = null
     for (const listener of listeners) listener()
   }
-  const parameters = watchResource<{ readonly images: readonly string[]; readonly controlPublicKeys: readonly string[] }>({
+  const parameters = watchResource<Pick<ClusterLiveWorld, 'images' | 'controlPublicKeys' | 'controlCas' | 'admissionsSignedSince'>>({
     ...options,
     resource: resources.admissionParameters,
     fieldSelector: `metadata.name=${admissionParametersName}`,
     keep(object) {
-      const { spec } = object as {
-        spec?: { images?: readonly string[]; knownImages?: readonly string[]; controlPublicKeys?: readonly string[] }
-      }
+      const { spec } = object as { spec?: Partial<AdmissionParametersSpec> }
       // A rollback puts `images` back to what it was, and pods of the release after live on.
       const images = new Set([...(spec?.images ?? []), ...(spec?.knownImages ?? [])])
-      return { images: [...images], controlPublicKeys: spec?.controlPublicKeys ?? [] }
+      const { controlPublicKeys = [], controlCas = [], admissionsSignedSince } = spec ?? {}
+      return { images: [...images], controlPublicKeys, controlCas, admissionsSignedSince: timeIn(admissionsSignedSince) }
     },
     onChange: changed,
   })
@@ -101,13 +104,15 @@ export function watchLiveWorld(options: {
       ),
       images: parameters.get(admissionParametersName)?.images ?? [],
       controlPublicKeys: keys(),
+      controlCas: parameters.get(admissionParametersName)?.controlCas ?? [],
+      admissionsSignedSince: parameters.get(admissionParametersName)?.admissionsSignedSince ?? null,
     }
   }
 
   return {
     current() {
       if (current === null && missing().length === 0) current = read()
-      return current
+      return areHeard([world.sessionPolicies, world.clusterPolicies, world.namespaces, parameters]) ? current : null
     },
     missing,
     subscribe(listener) {
@@ -119,6 +124,13 @@ export function watchLiveWorld(options: {
       parameters.stop()
     },
   }
+}
+
+/** One that cannot be read asks for the seal of every pod: it is closed rather than open. */
+function timeIn(text: string | undefined): number | null {
+  if (text === undefined) return null
+  const time = Date.parse(text)
+  return Number.isNaN(time) ? 0 : time
 }
 
 function readableOf<T extends SessionPolicy | ClusterSessionPolicy>(kept: Iterable<KeptPolicy<T>>): T[] {

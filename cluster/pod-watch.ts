@@ -5,9 +5,12 @@
  * larger than any scheduler's or controller's leave the pod out, so that memory is bounded by the number of pods; one that is not here is
  * looked at anew for each question. Knows nothing of policies.
  */
+import type { V1Pod } from '@kubernetes/client-node'
 import type { Log } from '../base/log.ts'
 import type { Labels } from '../crds/label-selector.ts'
 import type { ClusterClient } from './client.ts'
+import type { ClaimedPod } from './identity/claimed-pod.ts'
+import { judgedDigestOf } from './judged-part.ts'
 import { resources } from './resources.ts'
 import { watchResource, type Change, type ResourceWatch, type WatchTiming } from './watch-resource.ts'
 
@@ -15,9 +18,13 @@ import { watchResource, type Change, type ResourceWatch, type WatchTiming } from
 export const injectedSelector = 'steno.dev/injected=true'
 /** The pod condition that says whether databases can be reached past the sidecar. */
 export const egressCondition = 'steno.dev/EgressClosed'
+/** The one that says whether what the sidecar records reaches the store; pods of releases before it have none. */
+export const recordingCondition = 'steno.dev/RecordingStored'
+/** The one that says whether the sidecar goes by a policy wholly, and by which. */
+export const policyCondition = 'steno.dev/PolicyFollowed'
 
 /** Of core/v1 PodCondition. */
-export type EgressCondition = {
+export type StenoCondition = {
   readonly status: 'True' | 'False' | 'Unknown'
   readonly reason: string
   readonly message: string
@@ -35,10 +42,12 @@ export type WatchedPod = {
   /** PodStatus.phase: `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`. */
   readonly phase: string
   readonly resourceVersion: string
+  /** Of `judged-part.ts`: equal as long as nothing has changed by which the pod is judged. */
+  readonly judged: string
   /** Since when it is being deleted (RFC 3339); null for one that is not. */
   readonly deletionTimestamp: string | null
   /** Null when nobody has reported yet. */
-  readonly egress: EgressCondition | null
+  readonly egress: StenoCondition | null
 }
 
 /** By `namespace/name`. */
@@ -59,6 +68,16 @@ export function watchInjectedPods(options: {
   return watchResource<WatchedPod>({ ...options, resource: resources.pods, labelSelector: injectedSelector, keep: watchedPod })
 }
 
+/** The UIDs of the pods whose verdict may be another since the change; none for a change of what nobody judges by. */
+export function judgedAnew({ before, after }: Pick<Change<WatchedPod>, 'before' | 'after'>): string[] {
+  if (before !== undefined && before.uid === after?.uid && before.judged === after.judged) return []
+  return [...new Set([before?.uid, after?.uid])].filter((uid) => uid !== undefined)
+}
+
+export function isWatchedPod(pods: Pick<PodWatch, 'get'>, { podUid, podName, podNamespace }: ClaimedPod): boolean {
+  return pods.get(`${podNamespace}/${podName}`)?.uid === podUid
+}
+
 type RawPod = {
   readonly metadata?: {
     readonly uid?: string
@@ -71,7 +90,7 @@ type RawPod = {
   readonly status?: {
     readonly phase?: string
     readonly podIPs?: readonly { readonly ip?: string }[]
-    readonly conditions?: readonly (Partial<EgressCondition> & { readonly type?: string })[]
+    readonly conditions?: readonly (Partial<StenoCondition> & { readonly type?: string })[]
   }
 }
 
@@ -89,14 +108,15 @@ export function watchedPod(object: unknown): WatchedPod {
     podIPs: (status.podIPs ?? []).flatMap(({ ip }) => ip ?? []).slice(0, podIPsMax),
     phase: status.phase ?? 'Unknown',
     resourceVersion: metadata.resourceVersion ?? '',
+    judged: judgedDigestOf(object as V1Pod),
     deletionTimestamp: metadata.deletionTimestamp ?? null,
-    egress: egressOf(status.conditions),
+    egress: stenoConditionOf(status.conditions, egressCondition),
   }
 }
 
-/** The condition among those of a pod's status; null when nobody has reported yet. */
-export function egressOf(conditions: NonNullable<RawPod['status']>['conditions']): EgressCondition | null {
-  const found = (conditions ?? []).find(({ type }) => type === egressCondition)
+/** The condition of that type among those of a pod's status; null when nobody has reported yet. */
+export function stenoConditionOf(conditions: NonNullable<RawPod['status']>['conditions'], wanted: string): StenoCondition | null {
+  const found = (conditions ?? []).find(({ type }) => type === wanted)
   if (found === undefined) return null
   const { status, reason, message, lastProbeTime, lastTransitionTime } = found
   return {
@@ -106,4 +126,14 @@ export function egressOf(conditions: NonNullable<RawPod['status']>['conditions']
     lastProbeTime: lastProbeTime ?? null,
     lastTransitionTime: lastTransitionTime ?? null,
   }
+}
+
+/** The message of `steno.dev/PolicyFollowed`, from which `followedHashOf` reads the hash again. */
+export function policyMessage(hash: string): string {
+  return `the sidecar goes by policy ${hash}`
+}
+
+/** The hash of the policy that a sidecar goes by; null for one that does not say. */
+export function followedHashOf({ message }: Pick<StenoCondition, 'message'>): string | null {
+  return /^the sidecar goes by policy ([0-9a-f]{32})\b/.exec(message)?.[1] ?? null
 }

@@ -11,6 +11,7 @@ import type { Labels } from '../crds/label-selector.ts'
 import { sessionPolicySchema, type SessionPolicy } from '../crds/session-policy.ts'
 import type { Condition } from './conditions.ts'
 import type { ClusterClient } from './client.ts'
+import { createExemptionEnds } from './exemption-ends.ts'
 import { injectEnabled, injectLabel, resources } from './resources.ts'
 import { watchResource, type Change, type ResourceWatch, type WatchTiming } from './watch-resource.ts'
 
@@ -46,6 +47,7 @@ export type WorldChange =
 
 export type PolicyWorld = {
   readonly sessionPolicies: ResourceWatch<KeptPolicy<SessionPolicy>>
+  /** As they hold now: exemptions that have ended are not among them. */
   readonly clusterPolicies: ResourceWatch<KeptPolicy<ClusterSessionPolicy>>
   readonly recordingStores: ResourceWatch<KeptObject>
   readonly namespaces: ResourceWatch<KeptNamespace>
@@ -60,6 +62,8 @@ export function watchPolicyWorld(options: {
   readonly cluster: ClusterClient
   readonly log: Log
   readonly timing?: Partial<WatchTiming>
+  /** Milliseconds since the epoch, by which exemptions end. */
+  readonly wallClock?: () => number
 }): PolicyWorld {
   const listeners = new Set<(change: WorldChange) => void>()
   const tell = (change: WorldChange): void => {
@@ -71,12 +75,18 @@ export function watchPolicyWorld(options: {
     keep: (object) => keptPolicy(object, sessionPolicySchema),
     onChange: (change) => tell({ kind: 'SessionPolicy', change }),
   })
-  const clusterPolicies = watchResource<KeptPolicy<ClusterSessionPolicy>>({
-    ...options,
-    resource: resources.clusterSessionPolicies,
-    keep: (object) => keptPolicy(object, clusterSessionPolicySchema),
-    onChange: (change) => tell({ kind: 'ClusterSessionPolicy', change }),
+  const ends = createExemptionEnds({
+    tell: (change) => tell({ kind: 'ClusterSessionPolicy', change }),
+    ...(options.wallClock === undefined ? {} : { wallClock: options.wallClock }),
   })
+  const clusterPolicies = ends.over(
+    watchResource<KeptPolicy<ClusterSessionPolicy>>({
+      ...options,
+      resource: resources.clusterSessionPolicies,
+      keep: (object) => keptPolicy(object, clusterSessionPolicySchema),
+      onChange: ends.changed,
+    }),
+  )
   const recordingStores = watchResource<KeptObject>({
     ...options,
     resource: resources.recordingStores,

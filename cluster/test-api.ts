@@ -33,7 +33,12 @@ export type TestApi = AsyncDisposable & {
   readonly requests: string[]
   readonly faults: {
     /** Answers instead of the double; null: the double answers. */
-    intercept: ((request: { readonly method: string; readonly path: string }) => { status: number; reason: string } | 'hang' | null) | null
+    intercept:
+      | ((request: {
+          readonly method: string
+          readonly path: string
+        }) => { status: number; reason: string; cause?: string } | 'hang' | null)
+      | null
     /** Watches stay open and say nothing, as over a connection that is dead on one side. */
     mutesWatches: boolean
     /** The versions from which a watch may begin: one below is answered with 410. */
@@ -78,11 +83,13 @@ export async function startTestApi(): Promise<TestApi> {
     const body = chunks.length === 0 ? null : (JSON.parse(Buffer.concat(chunks).toString()) as TestObject)
     const say = (status: number, value: object): void =>
       void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
-    const refuse = (status: number, reason: string): void =>
-      say(status, { kind: 'Status', status: 'Failure', reason, message: `${reason}: ${pathname}`, code: status })
+    const refuse = (status: number, reason: string, cause?: string): void => {
+      const details = cause === undefined ? {} : { details: { causes: [{ reason: cause }] } }
+      say(status, { kind: 'Status', status: 'Failure', reason, message: `${reason}: ${pathname}`, code: status, ...details })
+    }
     const fault = faults.intercept?.({ method, path: pathname }) ?? null
     if (fault === 'hang') return
-    if (fault !== null) return refuse(fault.status, fault.reason)
+    if (fault !== null) return refuse(fault.status, fault.reason, fault.cause)
     const path = pathname.replace(/\/status$/, '')
     const isStatus = path !== pathname
     const known = objects.get(path)

@@ -3,8 +3,9 @@
  *
  * Of each object it holds what `keep` returns, so memory is what the caller decides per object, and the caller names which objects (by
  * namespace, label or field). One page of a list and one line of a watch are held whole; both are capped.
- * Against a connection that died without a word: the server sends a bookmark about once a minute, so a longer silence ends the watch,
- * which goes on from where it was. Against anything that was missed for another reason: a full list every ten minutes.
+ * Against a connection that died without a word: the server sends a bookmark about once a minute, so after a longer silence everything is
+ * listed again, whoever asks or not; a server that sends no bookmarks is then listed at that pace, and no faster. Against anything that was
+ * missed for another reason: a full list every ten minutes.
  * Knows nothing of what the objects mean.
  */
 import { messageOf } from '../base/errors.ts'
@@ -12,6 +13,7 @@ import type { Log } from '../base/log.ts'
 import { createBackoff } from './backoff.ts'
 import type { ClusterClient } from './client.ts'
 import { AnswerTooLarge, ClusterUnreachable, isRefusal } from './errors.ts'
+import { doubtedMilliseconds } from './heard.ts'
 import { linesOf } from './lines.ts'
 import { pause } from './pause.ts'
 import { apiVersionOf, pathOf, type Resource } from './resources.ts'
@@ -20,7 +22,7 @@ import { apiVersionOf, pathOf, type Resource } from './resources.ts'
 export type Change<T> = { readonly key: string; readonly before: T | undefined; readonly after: T | undefined }
 
 export type WatchTiming = {
-  /** A watch that says nothing for so long is taken for dead. */
+  /** When nothing was heard for so long, and a random part of a tenth more, everything is listed again. */
   readonly silenceMillisecondsMax: number
   /** Between two full lists; each interval is a random part of it, at least three quarters. */
   readonly listMilliseconds: number
@@ -30,10 +32,25 @@ export type WatchTiming = {
 }
 
 const standardTiming: WatchTiming = {
-  silenceMillisecondsMax: 150_000,
+  silenceMillisecondsMax: doubtedMilliseconds,
   listMilliseconds: 600_000,
   retryMillisecondsFirst: 250,
   retryMillisecondsMost: 30_000,
+}
+
+/** Of a clock that never goes back. */
+export type WatchClock = {
+  now(): number
+  /** Calls `then` once, so many milliseconds later. Returns what takes it back. */
+  after(milliseconds: number, then: () => void): () => void
+}
+
+const systemClock: WatchClock = {
+  now: () => performance.now(),
+  after(milliseconds, then) {
+    const timer = setTimeout(then, milliseconds)
+    return () => clearTimeout(timer)
+  },
 }
 
 export type WatchOptions<T> = {
@@ -48,6 +65,7 @@ export type WatchOptions<T> = {
   readonly onChange?: (change: Change<T>) => void
   readonly log: Log
   readonly timing?: Partial<WatchTiming>
+  readonly clock?: WatchClock
 }
 
 export type ResourceWatch<T> = {
@@ -58,8 +76,13 @@ export type ResourceWatch<T> = {
   /** Fulfilled after the first full list; never rejected. */
   readonly synced: Promise<void>
   isSynced(): boolean
-  /** The highest resourceVersion that was heard, of objects that went away too; empty before the first list. */
+  /**
+   * The resourceVersion that the copy is of: every change up to it is in, and none after it. Empty before the first list. Bookmarks raise it
+   * without a change, about once a minute.
+   */
   readonly version: string
+  /** Lists at once: somebody has heard of a later version. At most once a second; what is asked for sooner is left out. */
+  refresh(): void
   /** Milliseconds since the server was last heard: bookmarks come about once a minute. */
   silentMilliseconds(): number
   stop(): void
@@ -68,45 +91,58 @@ export type ResourceWatch<T> = {
 type Metadata = { readonly name?: string; readonly namespace?: string; readonly resourceVersion?: string; readonly continue?: string }
 type KubernetesObject = { readonly metadata?: Metadata }
 type List = { readonly metadata?: Metadata; readonly items?: readonly KubernetesObject[] }
+type Read<T> = { readonly kind: 'kept'; readonly version: string | undefined; readonly value: T } | { readonly kind: 'senseless' }
 type WatchEvent = { readonly type?: string; readonly object?: KubernetesObject & { readonly code?: number; readonly message?: string } }
 
 /** A page has at most so many objects, and fewer where they are large: whoever may make objects must not make the list unreadable. */
 const pageObjectsMax = 250
 const pageBytesMax = 8 * 1024 * 1024
 const lineBytesMax = 16 * 1024 * 1024
+/** For whoever asks for a list out of turn. */
+const refreshMillisecondsMin = 1_000
 /** The server ends a watch after so long; it then goes on without a list. */
 const watchSecondsMin = 240
 
 export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
-  const { cluster, resource, keep, onChange, log } = options
+  const { cluster, resource, keep, onChange, log, clock = systemClock } = options
   const timing = { ...standardTiming, ...options.timing }
   const path = pathOf(resource, { namespace: options.namespace })
   const selection = { labelSelector: options.labelSelector, fieldSelector: options.fieldSelector }
   const backoff = createBackoff({ firstMilliseconds: timing.retryMillisecondsFirst, mostMilliseconds: timing.retryMillisecondsMost })
   const stopping = new AbortController()
   const objects = new Map<string, { readonly version: string | undefined; readonly value: T }>()
-  let heardAt = performance.now()
+  let heardAt = clock.now()
   let heardVersion = ''
+  let listedAt = -Infinity
+  let listAgainAt = 0
+  let silenceMillisecondsMax = silenceOf(timing)
+  let endWatch: () => void = () => undefined
   let isSynced = false
   let markSynced: () => void = () => undefined
   const synced = new Promise<void>((resolve) => {
     markSynced = resolve
   })
 
-  function put(key: string, object: KubernetesObject): void {
+  /** What `put` is to take in; undefined for what is known already. */
+  function read(key: string, object: KubernetesObject): Read<T> | undefined {
     const version = object.metadata?.resourceVersion
     const before = objects.get(key)
-    if (before !== undefined && version !== undefined && before.version === version) return // A full list shows mostly what is known.
-    let value: T
+    if (before !== undefined && version !== undefined && before.version === version) return undefined // A full list shows mostly what is known.
     try {
       // The items of a list come without the kind that each object of a watch names.
-      value = keep({ apiVersion: apiVersionOf(resource), kind: resource.kind, ...object })
+      return { kind: 'kept', version, value: keep({ apiVersion: apiVersionOf(resource), kind: resource.kind, ...object }) }
     } catch (error) {
       log.warn({ resource: resource.plural, key, error: messageOf(error) }, 'an object makes no sense and is left out')
-      return remove(key)
+      return { kind: 'senseless' }
     }
-    objects.set(key, { version, value })
-    tell({ key, before: before?.value, after: value })
+  }
+
+  function put(key: string, taken: Read<T> | undefined): void {
+    if (taken === undefined) return
+    if (taken.kind === 'senseless') return remove(key)
+    const before = objects.get(key)
+    objects.set(key, taken)
+    tell({ key, before: before?.value, after: taken.value })
   }
 
   function remove(key: string): void {
@@ -139,23 +175,21 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
     }
   }
 
-  /** The version from which a watch goes on. */
+  /** The version from which a watch goes on. Taken in as a whole, so that the copy is always of one version. */
   async function list(): Promise<string> {
-    const seen = new Set<string>()
+    listedAt = clock.now()
+    const seen = new Map<string, Read<T> | undefined>()
     let next: string | undefined
     let version = ''
     do {
       const page = await pageAt(next)
-      heardAt = performance.now()
-      heardVersion = page.metadata?.resourceVersion ?? heardVersion
-      for (const object of page.items ?? []) {
-        const key = keyOf(object)
-        seen.add(key)
-        put(key, object)
-      }
+      heardAt = clock.now()
+      for (const object of page.items ?? []) seen.set(keyOf(object), read(keyOf(object), object))
       version = page.metadata?.resourceVersion ?? ''
       next = page.metadata?.continue
     } while (next !== undefined && next !== '')
+    heardVersion = version
+    for (const [key, one] of seen) put(key, one)
     for (const key of objects.keys()) if (!seen.has(key)) remove(key)
     if (!isSynced) {
       isSynced = true
@@ -164,18 +198,27 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
     return version
   }
 
-  /** Ends when the watch does; gives the version to go on from, or null when only a full list can help. */
-  async function watch(from: string, until: number): Promise<string | null> {
+  /** Until everything is listed again: then it is time, or nothing was heard for too long. Zero or less: now. */
+  function millisecondsToList(): number {
+    return Math.min(listAgainAt, heardAt + silenceMillisecondsMax) - clock.now()
+  }
+
+  /** Ends when the watch does, or when it is time to list; gives the version to go on from, or null when only a full list can help. */
+  async function watch(from: string): Promise<string | null> {
     let version = from
     const ending = new AbortController()
     const end = (): void => ending.abort()
+    endWatch = end
     stopping.signal.addEventListener('abort', end)
-    const listTimer = setTimeout(end, Math.max(until - performance.now(), 0))
-    let silenceTimer = setTimeout(end, timing.silenceMillisecondsMax)
+    const look = (): void => {
+      const left = millisecondsToList()
+      if (left <= 0) end()
+      else forgetLook = clock.after(Math.max(left, 1), look)
+    }
+    let forgetLook = (): void => undefined
+    look()
     const heard = (): void => {
-      heardAt = performance.now()
-      clearTimeout(silenceTimer)
-      silenceTimer = setTimeout(end, timing.silenceMillisecondsMax)
+      heardAt = clock.now()
     }
     try {
       const timeoutSeconds = String(Math.floor(watchSecondsMin * (1 + Math.random())))
@@ -193,7 +236,7 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
         if (event.type === 'BOOKMARK' || event.object === undefined) continue
         const key = keyOf(event.object)
         if (event.type === 'DELETED') remove(key)
-        else put(key, event.object)
+        else put(key, read(key, event.object))
       }
       return version
     } catch (error) {
@@ -201,8 +244,7 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
       if (ending.signal.aborted || version !== from) return version // What was heard meanwhile need not be heard again.
       throw error
     } finally {
-      clearTimeout(listTimer)
-      clearTimeout(silenceTimer)
+      forgetLook()
       stopping.signal.removeEventListener('abort', end)
       ending.abort()
     }
@@ -210,17 +252,17 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
 
   async function run(): Promise<void> {
     let version: string | null = null
-    let listAgainAt = 0
     while (!stopping.signal.aborted) {
       try {
-        if (version === null || performance.now() >= listAgainAt) {
+        if (version === null || millisecondsToList() <= 0) {
           version = await list()
-          listAgainAt = performance.now() + timing.listMilliseconds * (0.75 + Math.random() / 4)
+          listAgainAt = clock.now() + timing.listMilliseconds * (0.75 + Math.random() / 4)
+          silenceMillisecondsMax = silenceOf(timing)
         }
-        const begun = performance.now()
-        const reached: string | null = await watch(version, listAgainAt)
+        const begun = clock.now()
+        const reached: string | null = await watch(version)
         // A server that ends each watch at once must not be asked in a tight loop.
-        if (reached === version && performance.now() - begun < timing.retryMillisecondsFirst) await pause(backoff.next(), stopping.signal)
+        if (reached === version && clock.now() - begun < timing.retryMillisecondsFirst) await pause(backoff.next(), stopping.signal)
         version = reached
       } catch (error) {
         if (stopping.signal.aborted) return
@@ -243,9 +285,19 @@ export function watchResource<T>(options: WatchOptions<T>): ResourceWatch<T> {
     get version() {
       return heardVersion
     },
-    silentMilliseconds: () => performance.now() - heardAt,
+    refresh() {
+      if (clock.now() - listedAt < refreshMillisecondsMin) return
+      listAgainAt = 0
+      endWatch()
+    },
+    silentMilliseconds: () => clock.now() - heardAt,
     stop: () => stopping.abort(),
   }
+}
+
+/** Never the same for two replicas, nor for two watches of one. */
+function silenceOf({ silenceMillisecondsMax }: WatchTiming): number {
+  return silenceMillisecondsMax * (1 + Math.random() / 10)
 }
 
 function keyOf({ metadata }: KubernetesObject): string {

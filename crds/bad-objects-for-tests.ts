@@ -72,7 +72,6 @@ const hostMessage = 'a host is a name (db.example.com), a wildcard for whole lab
 const rangeMessage = 'an address range is written as 10.0.0.0/8 or fd00::/8: add the prefix length'
 const quantityMessage = 'write a quantity as 100m, 512Mi or 2Gi'
 const spoolMessage = 'must be from 64Mi to 64Gi: write it as a quantity of bytes, such as 512Mi'
-const releaseMessage = 'this release records at levels `results` and `stored`'
 const parameterMessage = "parameters are for the agent's client: remove those that steno sets"
 const peerMessage = 'a peer is either an ipBlock, or a namespaceSelector, a podSelector or both'
 const allowMessage = 'a rule without `to` would open every way, so name the peers'
@@ -204,7 +203,7 @@ const policies: readonly BadObject[] = [
     'localPort 15090 is where the sidecar answers the kubelet: choose another port',
   ),
   policy('with a privileged port', `${first}.localPort`, 80, 'must be at least 1024', 'should be greater than or equal to 1024'),
-  policy('with level statements', 'spec.recording', { level: 'statements' }, releaseMessage),
+  policy('with a level in capitals', 'spec.recording', { level: 'Statements' }, 'must be one of', 'Unsupported value'),
   policy('with a level that there is not', 'spec.recording', { level: 'everything' }, 'must be one of', 'Unsupported value'),
   policy('with a spool too small', 'spec.recording', { spoolBytesMax: '63Mi' }, spoolMessage),
   policy('with a spool too large', 'spec.recording', { spoolBytesMax: '65Gi' }, spoolMessage),
@@ -309,7 +308,7 @@ const others: readonly BadObject[] = [
   cluster('with a ceiling range that is an address', 'spec.ceiling.addressRanges', ['10.1.2.3'], rangeMessage),
   cluster('with an impossible prefix length', 'spec.ceiling.addressRanges', ['10.0.0.0/33'], rangeMessage),
   cluster('with a ceiling host that is none', 'spec.ceiling.hosts', ['https://example.com'], hostMessage),
-  cluster('with a floor of another release', 'spec.floor', { recording: { level: 'statements' } }, releaseMessage),
+  cluster('with a floor that is no level', 'spec.floor', { recording: { level: 'rows' } }, 'must be one of', 'Unsupported value'),
   cluster(
     'with a floor that loosens',
     'spec.floor',

@@ -13,6 +13,7 @@ import {
   labelSelector,
   list,
   matchLabels,
+  momentText,
   objectMeta,
   shortName,
   statusFields,
@@ -32,7 +33,9 @@ const floor = z.object({
     z
       .object({
         level: z.exactOptional(
-          recordingLevel.meta({ description: 'The lowest level that counts. This release has `results` and `stored`.' }),
+          recordingLevel.meta({
+            description: 'The lowest level that counts, of `statements` < `results` < `stored`; a namespace’s policies may only raise it.',
+          }),
         ),
         onFailure: z.exactOptional(
           z.enum(['block']).meta({ description: '`block`: nothing passes unrecorded, whatever a policy of a namespace says.' }),
@@ -73,6 +76,11 @@ const exemptPods = withRules(
     namespaces: list(dnsLabel('The name of a namespace.'), { itemsMin: 1, itemsMax: 64, set: true }, 'The namespaces of the pods.'),
     matchLabels: matchLabels('Labels that the pods have; absent: all pods of these namespaces.').default({}),
     reason: text(256, 'Why they are exempt; auditors read it.'),
+    until: z.exactOptional(
+      momentText(
+        'When it ends by itself (RFC 3339 in UTC): pods that are made from then on get the sidecar. Absent: it has no end of its own.',
+      ),
+    ),
   }),
   [
     {

@@ -146,7 +146,9 @@ const databaseRule = z.object({
   name: dnsLabel('What recordings and messages call this database.'),
   engine: z.enum(['postgresql']).default('postgresql').meta({ description: 'The protocol that is spoken.' }),
   hosts: list(
-    hostPattern('A host: a name, `*.example.com` for every name below it, or an address.'),
+    hostPattern(
+      'A host: a name, `*.example.com` for every name below it, or an address. With a dot at its end a name is whole: the relay never looks for it in the pod’s namespace first.',
+    ),
     { itemsMin: 1, itemsMax: 16, set: true },
     'The hosts that the real connection may lead to; any other is refused by the sidecar.',
   ),

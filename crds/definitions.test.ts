@@ -56,7 +56,22 @@ function rulesOf(schema: StructuralSchema): Validation[] {
 }
 
 // What a CustomResourceDefinition may call on Kubernetes 1.30 (k8s.io/apiserver/pkg/cel/environment): functions of release 1.29 and before.
-const macros = ['has', 'all', 'exists', 'exists_one', 'filter', 'size', 'type', 'int', 'string', 'matches', 'contains', 'split', 'trim']
+const macros = [
+  'has',
+  'all',
+  'exists',
+  'exists_one',
+  'filter',
+  'size',
+  'type',
+  'int',
+  'string',
+  'matches',
+  'contains',
+  'split',
+  'trim',
+  'timestamp',
+]
 const libraries = ['isURL', 'isQuantity', 'quantity', 'compareTo', 'isLessThan']
 
 test('rules call only what the API server of the oldest supported Kubernetes has', () => {

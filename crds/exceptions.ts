@@ -34,7 +34,7 @@ export function admissionExceptions(
     clusterPoliciesFor(labels, clusterPolicies).flatMap(({ spec }) =>
       spec.exemptPods
         .filter((entry) => entry.namespaces.includes(namespace))
-        .map(({ matchLabels }) => ({ namespace, matchLabels: { ...matchLabels } })),
+        .map(({ matchLabels, until }) => ({ namespace, matchLabels: { ...matchLabels }, ...(until === undefined ? {} : { until }) })),
     ),
   )
   return {

@@ -8,6 +8,8 @@ const matches: readonly (readonly [string, string, boolean])[] = [
   ['db.example.com', 'db.example.com', true],
   ['db.example.com', 'DB.example.COM', true],
   ['db.example.com', 'db.example.com.', true],
+  ['db.example.com.', 'db.example.com', true],
+  ['*.example.com.', 'db.example.com', true],
   ['db.example.com', 'xdb.example.com', false],
   ['db.example.com', 'db.example.com.evil.net', false],
   ['*.example.com', 'db.example.com', true],
@@ -34,12 +36,26 @@ for (const [pattern, host, covers] of matches) {
 }
 
 test('a host may stand in a policy when it is a name, a wildcard of whole labels, or an address', () => {
-  for (const good of ['db', 'db.example.com', '_db._tcp.example', '*.example.com', '10.0.0.5', 'fd00::5', 'x'.repeat(253)])
+  for (const good of [
+    'db',
+    'db.example.com',
+    '_db._tcp.example',
+    '*.example.com',
+    'db.corp.',
+    '*.corp.',
+    '10.0.0.5',
+    'fd00::5',
+    'x'.repeat(253),
+  ])
     assert.ok(isHostPattern(good), good)
   for (const bad of [
     '',
     '*',
     '*.',
+    '.',
+    'a..',
+    '10.0.0.5.',
+    '1.2.3.',
     'a..b',
     '-a',
     'a-',

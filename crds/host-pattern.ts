@@ -1,14 +1,14 @@
 /**
  * Hosts as policies write them: a name, `*.example.com`, or an address; and whether a host, or another pattern, is covered by one.
  *
- * Names compare without case and without the dot at their end; addresses compare by value, so `fd00::5` and `FD00:0::5` are one.
+ * Names compare without case and without the dot at their end, which says that a name is whole; addresses compare by value, so `fd00::5` and `FD00:0::5` are one.
  * A wildcard covers names below it at any depth, never the name itself and never an address. Resolves nothing. Loads no package, so the
  * sidecar may use it.
  */
 import { addressOf, addressRangeOf, rangeHolds } from './address-range.ts'
 
 const label = '[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?'
-const namePattern = new RegExp(`^([*][.])?(${label}[.])*${label}$`)
+const namePattern = new RegExp(`^([*][.])?(${label}[.])*${label}[.]?$`)
 const charactersMax = 253
 
 /** True when `pattern` may stand in a policy's list of hosts. */
@@ -53,6 +53,11 @@ function coversPattern(outer: string, inner: string): boolean {
   if (!inner.startsWith('*.')) return hostMatches(outer, inner)
   if (outer === '*') return true
   return outer.startsWith('*.') && (inner === outer || inner.endsWith(outer.slice(1)))
+}
+
+/** Whether a pattern says of the hosts that it covers that their names are whole: they are then resolved as they stand, never with more behind. */
+export function saysWhole(pattern: string): boolean {
+  return pattern.endsWith('.')
 }
 
 /** The form in which patterns and hosts are compared. */

@@ -10,7 +10,7 @@ import { assignLocalPorts } from './merge-databases.ts'
 import { type Merge, type MergedPolicy, mergePolicies } from './merge.ts'
 import { readClusterSessionPolicy, readSessionPolicy } from './read-object.ts'
 import type { SessionPolicy } from './session-policy.ts'
-import { answers, failures, modes, tlsModes } from './strictness.ts'
+import { answers, failures, levels, modes, tlsModes } from './strictness.ts'
 
 const pod = { namespace: 'shop', namespaceLabels: { team: 'shop' }, podLabels: { app: 'agent', tier: 'web' } }
 
@@ -120,6 +120,24 @@ test('the floor raises what is weaker, and leaves what is stricter: every pair o
       }
     }
   }
+})
+
+test('of recording levels the one that keeps most counts: of several policies, and of the floor, which a namespace can only raise', () => {
+  const levelOf = (asked: readonly string[], floor: object): string => {
+    const policies = asked.map((level, at) => policy(`p${at}`, { databases: [at === 0 ? orders : reports], recording: { level } }))
+    return merged(policies, [clusterPolicy('floor', { floor })]).recording.level
+  }
+  const order = ['statements', 'results', 'stored']
+  assert.deepEqual(levels, order)
+  for (const one of order) {
+    assert.equal(levelOf([one], {}), one)
+    for (const other of order) {
+      const most = order[Math.max(order.indexOf(one), order.indexOf(other))]
+      assert.equal(levelOf([one, other], {}), most, `${one} and ${other}`)
+      assert.equal(levelOf([one], { recording: { level: other } }), most, `${one} above the floor ${other}`)
+    }
+  }
+  assert.equal(merged([], [clusterPolicy('floor', { floor: { recording: { level: 'statements' } } })]).recording.level, 'results')
 })
 
 test('a weak floor does not loosen the defaults of a pod without a policy', () => {

@@ -29,7 +29,7 @@ for (const { what, object, says } of badObjects) {
 
 test('each good object, and each example, is read and has no unknown field', () => {
   const folder = new URL('../examples/kubernetes/', import.meta.url)
-  const examples = readdirSync(folder)
+  const examples = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.yaml'))
     .flatMap((file) => parseAllDocuments(readFileSync(new URL(file, folder), 'utf8')).map((document) => document.toJS() as unknown))
     .filter((object) => (object as { apiVersion: string }).apiVersion.startsWith('steno.dev/'))

@@ -44,7 +44,8 @@ export function referencePageOf(kind: Kind): string {
 /** The index of the pages. */
 export function referenceIndexOf(kinds: readonly Kind[]): string {
   const rows = kinds.map((kind) => `| [${kind.kind}](${pageName(kind)}) | ${kind.scope} | ${cell(kind.description)} |`)
-  return [origin, '# Kinds of steno.dev/v1alpha1', '', '| kind | scope | what it says |', '| --- | --- | --- |', ...rows, ''].join('\n')
+  const head = ['# Kinds of steno.dev/v1alpha1', '', '| kind | scope | what it says |', '| --- | --- | --- |']
+  return [origin, ...head, ...rows, '', 'What several policies for one pod mean together: [policies.md](../policies.md).', ''].join('\n')
 }
 
 /** SessionPolicy is `session-policy.md`. */

@@ -44,6 +44,23 @@ export function integer(smallest: number, largest: number, description: string):
   return z.int().min(smallest).max(largest).meta({ description })
 }
 
+const momentPattern = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,3})?Z$/
+
+/** A moment as RFC 3339 writes it, in UTC and no finer than a millisecond, which JavaScript and CEL read alike. */
+export function momentText(description: string): z.ZodString {
+  return withRules(text(24, description, momentPattern), [
+    {
+      rule: "timestamp(self) > timestamp('2000-01-01T00:00:00Z')",
+      message: 'a moment is written as 2026-11-21T10:00:00Z: take a date that there is',
+      holds: (moment) => {
+        const milliseconds = Date.parse(moment)
+        // Some days that there are not count as days of the next month.
+        return milliseconds > Date.UTC(2000) && new Date(milliseconds).toISOString().slice(0, 19) === moment.slice(0, 19)
+      },
+    },
+  ])
+}
+
 /** A list of `itemsMin` to `itemsMax`. `set`: equal items are refused. `mapKeys`: items are told apart by these fields, and apply merges them so. */
 export function list<S extends z.ZodType>(
   item: S,
@@ -90,7 +107,7 @@ export const objectKey = (description: string): z.ZodString => text(253, descrip
 export const variableName = (description: string): z.ZodString => text(128, description, variablePattern)
 export const portNumber = (description: string): z.ZodInt => integer(1, 65_535, description)
 
-const hostNamePattern = '^([*][.])?([A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?[.])*[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?$'
+const hostNamePattern = '^([*][.])?([A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?[.])*[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?[.]?$'
 
 /** A host as policies write it; `any: true` also takes `*` alone. */
 export function hostPattern(description: string, { any = false }: { readonly any?: boolean } = {}): z.ZodString {
@@ -197,7 +214,11 @@ export const shortName: Rule<{ readonly metadata: { readonly name: string } }> =
 }
 
 const condition = z.object({
-  type: text(63, 'What the condition is about: Ready, StoreReachable, EgressEnforced or CredentialsIsolated.', /^[A-Za-z]+$/),
+  type: text(
+    63,
+    'What the condition is about: Ready, StoreReachable, RecordingStored, EgressEnforced or CredentialsIsolated.',
+    /^[A-Za-z]+$/,
+  ),
   status: z.enum(['True', 'False', 'Unknown']).meta({ description: 'Whether it holds; Unknown when it could not be found out.' }),
   reason: text(256, 'One word for the cause, for programs.', /^[A-Za-z][A-Za-z0-9_]*([,:]+[A-Za-z0-9_]+)*$/),
   message: z.string().max(4096).meta({ description: 'The cause and what to do about it, for people.' }),

@@ -24,16 +24,8 @@ import {
   withRules,
 } from './schema-parts.ts'
 
-const anyLevel = z.enum(['statements', 'results', 'stored'])
-
-/** How much is recorded, and when the agent may see it. Only what this release has is accepted. */
-export const recordingLevel = withRules(anyLevel, [
-  {
-    rule: "self in ['results', 'stored']",
-    message: 'this release records at levels `results` and `stored`; `statements` is not in it yet: write `level: results`',
-    holds: (level) => level !== 'statements',
-  },
-])
+/** How much is recorded, and when the agent may see it; from weak to strict. */
+export const recordingLevel = z.enum(['statements', 'results', 'stored'])
 
 export const enforcementMode = z.enum(['Relay', 'CredentialsOnly'])
 export const onOpenPath = z.enum(['Block', 'Report'])
@@ -42,7 +34,8 @@ const recording = z.object({
   level: recordingLevel.default(defaultRecording.level).meta({
     description:
       '`results`: every statement and every row that came back, kept in the pod until the store has it. `stored`: the same, and the agent ' +
-      'is given a result only when the store has it. `statements` (without rows) is not in this release.',
+      'is given a result only when the store has it. `statements`: every statement with its parameters, outcome, errors, and the size of ' +
+      'its result, but of the result’s rows, COPY data and function values only how many they were.',
   }),
   store: objectName('The RecordingStore that recordings go to.').default(defaultRecording.store),
   onFailure: z.enum(['block', 'continue']).default(defaultRecording.onFailure).meta({

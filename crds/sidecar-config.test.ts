@@ -73,7 +73,7 @@ const faults: [string, string, unknown, RegExp][] = [
   ['a source without variables', 'listeners.1.source.variables', {}, /listeners\[1\]\.source\.variables names no variable/],
   ['control without TLS', 'control.url', 'http://steno-control', /control\.url is no plain https URL/],
   ['a password in the URL of control', 'control.url', 'https://u:hunter2@c', /control\.url is no plain https URL/],
-  ['a level that a sidecar does not know', 'recording.level', 'statements', /recording\.level is none of results, stored/],
+  ['a level that a sidecar does not know', 'recording.level', 'rows', /recording\.level is none of statements, results, stored/],
   ['more listeners than may be', 'listeners', Array(65).fill(config.listeners[0]), /listeners has more than 64 items/],
   ['a hash that is none', 'policy.hash', 'x', /policy\.hash does not match/],
 ]

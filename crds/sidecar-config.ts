@@ -26,7 +26,17 @@ const tlsModes: readonly TlsMode[] = ['disable', 'require', 'verify-ca', 'verify
 
 /** The parts of a connection that may stand in variables of their own, by libpq's names. */
 export type LibpqPart = 'host' | 'hostaddr' | 'port' | 'user' | 'password' | 'database' | 'sslmode'
-export const libpqParts: readonly LibpqPart[] = ['host', 'hostaddr', 'port', 'user', 'password', 'database', 'sslmode']
+/** Each part's keyword in a connection string (PostgreSQL, "Parameter Key Words"). */
+export const libpqKeywordOf: Readonly<Record<LibpqPart, string>> = {
+  host: 'host',
+  hostaddr: 'hostaddr',
+  port: 'port',
+  user: 'user',
+  password: 'password',
+  database: 'dbname',
+  sslmode: 'sslmode',
+}
+export const libpqParts = Object.keys(libpqKeywordOf) as readonly LibpqPart[]
 
 export type SidecarConfig = {
   readonly version: typeof sidecarConfigVersion
@@ -50,7 +60,7 @@ export type SidecarConfig = {
     readonly hash: string
   }
   readonly recording: {
-    readonly level: 'results' | 'stored'
+    readonly level: 'statements' | 'results' | 'stored'
     readonly onFailure: 'block' | 'continue'
     readonly spoolBytesMax: number
     readonly spoolAgeMillisecondsMax: number
@@ -150,7 +160,7 @@ export function checkSidecarConfig(value: unknown): SidecarConfig {
     },
     policy: { names: texts('policy.names', policy['names'], { itemsMax: 1_024 }), hash: hash('policy.hash', policy['hash']) },
     recording: {
-      level: oneOf('recording.level', recording['level'], ['results', 'stored'] as const),
+      level: oneOf('recording.level', recording['level'], ['statements', 'results', 'stored'] as const),
       onFailure: oneOf('recording.onFailure', recording['onFailure'], ['block', 'continue'] as const),
       spoolBytesMax: integer('recording.spoolBytesMax', recording['spoolBytesMax'], 1, Number.MAX_SAFE_INTEGER),
       spoolAgeMillisecondsMax: integer(

@@ -21,7 +21,7 @@ async function help(command: readonly string[]): Promise<string> {
 
 async function made(): Promise<string> {
   const top = await help([])
-  const names = [...(top.split('\nCommands:\n')[1] ?? '').matchAll(/^ {2}([a-z]+) {2,}\S/gm)].map(([, name = '']) => name)
+  const names = [...(top.split('\nCommands:\n')[1] ?? '').matchAll(/^ {2}([a-z-]+) {2,}\S/gm)].map(([, name = '']) => name)
   assert.ok(names.length >= 4, top)
   const parts = await Promise.all(names.map(async (name) => `## steno ${name}\n\n\`\`\`text\n${await help([name])}\n\`\`\`\n`))
   return [
@@ -31,6 +31,15 @@ async function made(): Promise<string> {
     ...parts,
   ].join('\n')
 }
+
+test('each command that has --json says what is in it', async () => {
+  const sections = (await made()).split(/^## /m).slice(1)
+  const silent = sections.filter((section) => /^ {2}--json /m.test(section) && !/^With --json |^ {2}--json +the same as /m.test(section))
+  assert.deepEqual(
+    silent.map((section) => section.split('\n', 1)[0]),
+    [],
+  )
+})
 
 test('docs/cli.md is what --help says', async () => {
   const wanted = await made()

@@ -16,7 +16,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import pg from 'pg'
 import { steno } from '../e2e/support/proxy.ts'
 import { program, type Program } from '../tools/debian-programs.ts'
-import { freePort, startPostgres, type EmbeddedPostgres } from '../tools/embedded-postgres.ts'
+import { startPostgres, type EmbeddedPostgres } from '../tools/embedded-postgres.ts'
+import { freePort } from '../tools/free-port.ts'
 
 const project = fileURLToPath(new URL('..', import.meta.url))
 const pages = [

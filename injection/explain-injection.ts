@@ -31,6 +31,7 @@ export type ExplainedPolicy = {
   readonly sources: readonly string[]
   readonly hash: string
   readonly store: string
+  readonly recordingLevel: 'statements' | 'results' | 'stored'
   readonly onRecordingFailure: 'block' | 'continue'
   readonly enforcement: { readonly mode: string; readonly onOpenPath: string }
   /** All that the pod may speak to, whether it does or not. */
@@ -104,6 +105,7 @@ function explainedPolicy(policy: Extract<ReturnType<typeof injectPod>, { kind: '
     sources: policy.sources,
     hash: policy.hash,
     store: policy.recording.store,
+    recordingLevel: policy.recording.level,
     onRecordingFailure: policy.recording.onFailure,
     enforcement: policy.enforcement,
     databases: policy.databases.map(({ name }) => name),

@@ -86,7 +86,7 @@ const pods: readonly { readonly what: string; readonly pod: V1Pod; readonly poli
 ]
 
 for (const { what, pod, policy, outcome } of pods)
-  test(`a pod is judged whatever its variables grow to: ${what}`, { timeout: 60_000 }, () => {
+  test(`a pod is judged whatever its variables grow to: ${what}`, { timeout: 120_000 }, () => {
     const reading = readPod(JSON.parse(JSON.stringify(pod)))
     assert.ok(reading.kind === 'pod')
     const review = reviewPod({ ...requestFor(reading.pod), uid: 'u', dryRun: false, operation: 'CREATE' }, testWorld(policy))

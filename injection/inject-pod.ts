@@ -5,13 +5,14 @@
  * may compute the injection of a running pod again. What another injector did to steno's parts is put back; injecting an injected pod changes
  * nothing. Never changes its arguments. Reads no Secret and knows no HTTP.
  */
-import type { V1Container, V1Pod, V1PodSpec, V1ResourceRequirements, V1Volume } from '@kubernetes/client-node'
+import type { V1Container, V1ObjectMeta, V1Pod, V1PodSpec, V1ResourceRequirements, V1Volume } from '@kubernetes/client-node'
 import type { ClusterSessionPolicy } from '../crds/cluster-session-policy.ts'
 import type { Labels } from '../crds/label-selector.ts'
 import { mergePolicies, type MergedPolicy } from '../crds/merge.ts'
 import type { SessionPolicy } from '../crds/session-policy.ts'
 import { listenersMax, parseSidecarConfig, SidecarConfigInvalid, writeSidecarConfig } from '../crds/sidecar-config.ts'
 import { moveCredentials } from './credentials/move-credentials.ts'
+import type { SealKey } from './admission-seal.ts'
 import { foreignFirst } from './foreign-init-containers.ts'
 import { readKnownSources, type KnownSource, type KnownSources } from './known-sources.ts'
 import { faultsOfPod, faultsOfPorts } from './pod-shape.ts'
@@ -48,6 +49,8 @@ export type AdmissionWorld = {
   readonly controlCa: string
   /** PEM, SubjectPublicKeyInfo. */
   readonly controlPublicKey: string
+  /** What the webhook seals pods with; offline there is none. */
+  readonly sealKey?: SealKey
   readonly version: string
 }
 
@@ -107,15 +110,13 @@ export function injectPod(
   )
   if (moved.kind === 'refused') return { kind: 'refused', refusals: [...faults, ...moved.refusals], policy }
   const { sources } = moved
-  faults.push(...faultsOfPorts(pod, new Map(sources.map(({ localPort, database }) => [localPort, database]))))
-  const grace = spec.terminationGracePeriodSeconds ?? terminationGraceSecondsStandard
-  const raisesGrace = grace < terminationGraceSecondsMin
-  const terminationGraceSeconds = raisesGrace ? terminationGraceSecondsMin : grace
+  const grace = graceOf(spec)
   const config = sidecarConfigOf(policy, sources, {
     controlUrl: world.controlUrl,
     relayEndpoint: world.relayEndpoint,
-    terminationGraceSeconds,
+    terminationGraceSeconds: grace.seconds,
   })
+  faults.push(...faultsOfPorts(pod, new Map(sources.map(({ localPort, database }) => [localPort, database]))))
   faults.push(...faultsOfConfig(() => parseSidecarConfig(writeSidecarConfig(config))))
   if (faults.length > 0) return { kind: 'refused', refusals: faults, policy }
   const sidecar = sidecarContainer({
@@ -129,36 +130,49 @@ export function injectPod(
     ...(present?.resources === undefined ? {} : { addedResources: limitRangeResources(present.resources) }),
   })
   const before = foreignFirst(moved.initContainers, namespaceLabels, world.clusterPolicies)
+  const early = moved.initContainers.slice(0, before)
+  const injectedSpec = Object.assign({}, spec, grace.fields, {
+    volumes: withOwnVolumes(moved.volumes, own, spec.volumes ?? []),
+    initContainers: [...early, sidecar, ...moved.initContainers.slice(before)],
+    containers: moved.containers,
+  })
   return {
     kind: 'injected',
     policy,
     sources,
-    pod: Object.assign({}, pod, {
-      metadata: Object.assign({}, pod.metadata, {
-        labels: { ...podLabels, [injectedLabel]: 'true', [enforcementLabel]: policy.enforcement.mode },
-        annotations: {
-          ...pod.metadata?.annotations,
-          [policyAnnotation]: policy.sources.join(','),
-          [policyHashAnnotation]: policy.hash,
-          [versionAnnotation]: world.version,
-        },
-      }),
-      spec: Object.assign({}, spec, raisesGrace ? { terminationGracePeriodSeconds: terminationGraceSecondsMin } : {}, {
-        volumes: withOwnVolumes(moved.volumes, own, spec.volumes ?? []),
-        initContainers: [...moved.initContainers.slice(0, before), sidecar, ...moved.initContainers.slice(before)],
-        containers: moved.containers,
-      }),
-    }),
+    pod: Object.assign({}, pod, { metadata: markedMetadata(pod, policy, world.version), spec: injectedSpec }),
+    warnings: [...moved.warnings, ...grace.warnings, ...early.flatMap((container) => warningsOfEarly(container, spec))],
+  }
+}
+
+/** How long the pod has to end: its own time, or the least that the recorder needs, with the field to set and a warning. */
+function graceOf(spec: V1PodSpec): {
+  readonly seconds: number
+  readonly fields: Pick<V1PodSpec, 'terminationGracePeriodSeconds'>
+  readonly warnings: readonly string[]
+} {
+  const own = spec.terminationGracePeriodSeconds ?? terminationGraceSecondsStandard
+  if (own >= terminationGraceSecondsMin) return { seconds: own, fields: {}, warnings: [] }
+  return {
+    seconds: terminationGraceSecondsMin,
+    fields: { terminationGracePeriodSeconds: terminationGraceSecondsMin },
     warnings: [
-      ...moved.warnings,
-      ...(raisesGrace
-        ? [
-            `terminationGracePeriodSeconds is raised from ${grace} to ${terminationGraceSecondsMin}, which the recorder needs to hand over its recording`,
-          ]
-        : []),
-      ...moved.initContainers.slice(0, before).flatMap((container) => warningsOfEarly(container, spec)),
+      `terminationGracePeriodSeconds is raised from ${own} to ${terminationGraceSecondsMin}, which the recorder needs to hand over its recording`,
     ],
   }
+}
+
+/** The pod's metadata with what says that it is injected, by which policy and by which version. */
+function markedMetadata({ metadata }: V1Pod, policy: MergedPolicy, version: string): V1ObjectMeta {
+  return Object.assign({}, metadata, {
+    labels: { ...metadata?.labels, [injectedLabel]: 'true', [enforcementLabel]: policy.enforcement.mode },
+    annotations: {
+      ...metadata?.annotations,
+      [policyAnnotation]: policy.sources.join(','),
+      [policyHashAnnotation]: policy.hash,
+      [versionAnnotation]: version,
+    },
+  })
 }
 
 type Known = { readonly kind: 'known'; readonly sources: KnownSources } | { readonly kind: 'refused'; readonly refusal: Refusal }

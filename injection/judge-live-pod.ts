@@ -4,7 +4,7 @@
  * Pods outlive their policies and the release that made them. Where the sidecar is of the policies and the release of now, the injection is
  * computed again and the pod must be exactly that; where either changed since, what no policy decides must still be exact, and what the
  * policies decide is taken from those of now, whatever the sidecar was told. Pure; reads no clock and no cluster.
- * Does not judge what needs no sidecar to be wrong (privileged containers, host paths): the admission policies hold that.
+ * What needs no sidecar to be wrong (privileged containers, host paths) is in `judge-isolation.ts`.
  */
 import type { V1Container, V1Pod } from '@kubernetes/client-node'
 import { canonicalJson, digestOf, type Json } from '../crds/canonical-json.ts'
@@ -17,6 +17,7 @@ import type { SessionPolicy } from '../crds/session-policy.ts'
 import { parseSidecarConfig, SidecarConfigInvalid, type SidecarConfig } from '../crds/sidecar-config.ts'
 import { foreignFirst } from './foreign-init-containers.ts'
 import { injectPod, policyAnnotation } from './inject-pod.ts'
+import { faultOfIsolation } from './judge-isolation.ts'
 import { readLiveSidecar, type LiveEnvironment, type LiveSidecar, type LiveSidecarReading } from './live-sidecar.ts'
 import { faultsOfPod } from './pod-shape.ts'
 import { sidecarName, spoolVolumeName, tokenVolumeName } from './sidecar-container.ts'
@@ -69,6 +70,8 @@ export function judgeLiveSidecar(pod: V1Pod, environment: LiveEnvironment): Live
 export function judgeLivePod(pod: V1Pod, world: LiveWorld): LivePodVerdict {
   const reading = judgeLiveSidecar(pod, world)
   if (reading.kind === 'unfit') return reading
+  const isolation = faultOfIsolation(pod)
+  if (isolation !== null) return unfit(isolation)
   const { sidecar } = reading
   const facts = { namespace: pod.metadata?.namespace ?? '', labels: pod.metadata?.labels ?? {} }
   const merge = mergeNow(facts, world)
@@ -132,9 +135,10 @@ function mergeNow({ namespace, labels }: PodPlace, world: LiveWorld): MergeNow {
 }
 
 /** Everything but the policy and the namespace that makes the verdict. */
-function basisOf({ images, controlUrl, relayEndpoint, controlPublicKeys, version, clusterPolicies }: LiveWorld, labels: Labels): string {
+function basisOf(world: LiveWorld, labels: Labels): string {
+  const { images, controlUrl, relayEndpoint, controlPublicKeys, controlCas, admissionsSignedSince, version, clusterPolicies } = world
   const foreign = foreignInitContainersFor(labels, clusterPolicies).map(({ name, image }) => ({ name, image }))
-  return digestOf({ images, controlUrl, relayEndpoint, controlPublicKeys, version, foreign })
+  return digestOf({ images, controlUrl, relayEndpoint, controlPublicKeys, controlCas, admissionsSignedSince, version, foreign })
 }
 
 /** Debug containers are held to what other containers are: they may mount the pod's volumes and take references. */

@@ -8,6 +8,7 @@
 import type { V1Container, V1EnvVar, V1Pod, V1Volume } from '@kubernetes/client-node'
 import { canonicalJson, type Json } from '../crds/canonical-json.ts'
 import { caVariablePattern, sidecarConfigCharactersMax, sidecarConfigVersion, sourceVariablePattern } from '../crds/sidecar-config.ts'
+import { admissionAnnotation, bearsSeal, createdAt } from './admission-seal.ts'
 import { enforcementLabel, injectedLabel, policyHashAnnotation, versionAnnotation } from './inject-pod.ts'
 import {
   fixedVariableNames,
@@ -28,6 +29,13 @@ export type LiveEnvironment = {
   readonly relayEndpoint: string
   /** PEM; the keys of control that a sidecar may have pinned. */
   readonly controlPublicKeys: readonly string[]
+  /** PEM, each one certificate: the authorities that a sidecar may have pinned. Empty while they are not known: then not compared. */
+  readonly controlCas: readonly string[]
+  /**
+   * Pods that were created later, in milliseconds since 1970, must bear the webhook's seal; null while that is not known. Before, there were
+   * releases that made none.
+   */
+  readonly admissionsSignedSince: number | null
 }
 
 /** What stands in the pod, none of it secret. */
@@ -73,6 +81,7 @@ function read(pod: V1Pod, environment: LiveEnvironment): LiveSidecar {
   const controlCa = literal(env, 'STENO_CONTROL_CA')
   const controlPublicKey = literal(env, 'STENO_CONTROL_PUBLIC_KEY')
   if (!environment.controlPublicKeys.includes(controlPublicKey)) throw new NotExact('its sidecar trusts a key that is none of control’s')
+  if (!trustsKnownAlone(controlCa, environment.controlCas)) throw new NotExact('its sidecar trusts an authority that is none of control’s')
   checkContainer(container, { image, controlCa, controlPublicKey })
   const { policyHash, mode } = readConfig(literal(env, 'STENO_SIDECAR_CONFIG'), environment)
   if (annotations[policyHashAnnotation] !== policyHash)
@@ -80,6 +89,7 @@ function read(pod: V1Pod, environment: LiveEnvironment): LiveSidecar {
   // Before there was a relay, pods had neither the field nor the label.
   if (labels[enforcementLabel] !== mode) throw new NotExact(`its label ${enforcementLabel} is not what its sidecar was made with`)
   checkVolumes(pod.spec?.volumes ?? [], mode)
+  checkSeal(pod, environment)
   return { container, image, controlCa, controlPublicKey, policyHash, version: annotations[versionAnnotation] ?? '' }
 }
 
@@ -102,6 +112,18 @@ function literal(env: ReadonlyMap<string, V1EnvVar>, name: string): string {
   if (variable?.value === undefined || variable.valueFrom !== undefined)
     throw new NotExact(`its sidecar was not told ${name} by the webhook`)
   return variable.value
+}
+
+/** As the admission policy SidecarTrust cuts them: whatever stands between two certificates belongs to the one behind it, and makes it another. */
+function trustsKnownAlone(bundle: string, known: readonly string[]): boolean {
+  if (known.length === 0) return true
+  return bundle.split(/(?<=-----END CERTIFICATE-----\n)/).every((certificate) => known.includes(certificate))
+}
+
+/** By the API server's clock, which the pod's author does not set. */
+function checkSeal(pod: V1Pod, { admissionsSignedSince, controlPublicKeys }: LiveEnvironment): void {
+  if (admissionsSignedSince === null || createdAt(pod) < admissionsSignedSince || bearsSeal(pod, controlPublicKeys)) return
+  throw new NotExact(`its annotation ${admissionAnnotation} does not say that the webhook made its sidecar, so the pod must be made again`)
 }
 
 /** Whose value no policy decides: those of the pod's own fields. */

@@ -23,7 +23,8 @@ export function canonicalQuantity(text: string): string {
   const nanos = rest > 0n ? quantity.nanos - rest + nanosPerThousandth : quantity.nanos
   const units = nanos / nanosPerUnit
   const isSmall = units > -1024n && units < 1024n
-  if (form === 'binary' && !isSmall && nanos % nanosPerUnit === 0n) {
+  // What is no multiple of 1024 is stored without a suffix and then read as decimal: `62.5Ki` comes back as `64k`.
+  if (form === 'binary' && !isSmall && nanos % (nanosPerUnit * 1024n) === 0n) {
     let index = 0
     let value = units
     while (value % 1024n === 0n && index < binarySuffixes.length - 1) {

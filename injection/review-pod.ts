@@ -5,6 +5,7 @@
  */
 import type { V1Pod } from '@kubernetes/client-node'
 import type { Labels } from '../crds/label-selector.ts'
+import { sealed } from './admission-seal.ts'
 import { injectPod, type AdmissionWorld } from './inject-pod.ts'
 import { patchBetween, type JsonPatchOperation } from './json-patch.ts'
 import { boundedWarnings, refusalMessage } from './refusal.ts'
@@ -35,8 +36,8 @@ export type PodReview =
       readonly rules: readonly string[]
     }
 
-/** Judges one request. Nothing that a pod says makes it throw. */
-export function reviewPod(request: PodReviewRequest, world: Omit<AdmissionWorld, 'namespaceLabels'>): PodReview {
+/** Judges one request at a time in milliseconds since 1970. Nothing that a pod says makes it throw. */
+export function reviewPod(request: PodReviewRequest, world: Omit<AdmissionWorld, 'namespaceLabels'>, now = Date.now()): PodReview {
   // A pod's containers can be added at its creation only; what may be changed later is for the admission policies to judge.
   if (request.operation !== 'CREATE') return { allowed: true, outcome: 'ignored', patch: [], warnings: [] }
   const injection = injectPod(request, world)
@@ -51,7 +52,9 @@ export function reviewPod(request: PodReviewRequest, world: Omit<AdmissionWorld,
         rules: [...new Set(injection.refusals.map(({ rule }) => rule))],
       }
     case 'injected': {
-      const patch = patchBetween(request.pod, injection.pod)
+      const { sealKey } = world
+      const pod = sealKey === undefined ? injection.pod : sealed(injection.pod, request.namespace, sealKey, now)
+      const patch = patchBetween(request.pod, pod)
       return { allowed: true, outcome: patch.length === 0 ? 'unchanged' : 'injected', patch, warnings: boundedWarnings(injection.warnings) }
     }
     default:

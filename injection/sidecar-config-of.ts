@@ -27,15 +27,16 @@ export function sidecarConfigOf(
     relay: enforcement.mode === 'Relay' ? { endpoint: relayEndpoint } : null,
     enforcement: { mode: enforcement.mode, onOpenPath: enforcement.onOpenPath },
     policy: { names: policy.sources, hash: policy.hash },
-    recording: {
-      level: recording.level === 'stored' ? 'stored' : 'results',
-      onFailure: recording.onFailure,
-      spoolBytesMax: spoolBytesMaxOf(policy),
-      spoolAgeMillisecondsMax: recording.spoolAgeSecondsMax * 1_000,
-    },
+    recording: recordingOf(policy),
     terminationGraceSeconds: Math.min(terminationGraceSeconds, terminationGraceSecondsMax),
     listeners: sources.map((source) => listenerOf(policy, source)),
   }
+}
+
+/** How the policy wants it recorded, in the units that a sidecar reckons in. */
+export function recordingOf(policy: MergedPolicy): SidecarConfig['recording'] {
+  const { level, onFailure, spoolAgeSecondsMax } = policy.recording
+  return { level, onFailure, spoolBytesMax: spoolBytesMaxOf(policy), spoolAgeMillisecondsMax: spoolAgeSecondsMax * 1_000 }
 }
 
 /** The spool's cap in bytes; the resource's schema has checked the quantity. */

@@ -8,7 +8,8 @@ export function liveWorldOf(world: AdmissionWorld, more: Partial<LiveWorld> = {}
   const { policies, clusterPolicies, namespaceLabels, controlUrl, relayEndpoint, version } = world
   const images = [world.sidecarImage, 'registry.example.com/steno@sha256:0ld']
   const controlPublicKeys = [world.controlPublicKey, '-----BEGIN PUBLIC KEY-----\nMCox\n-----END PUBLIC KEY-----\n']
-  return { policies, clusterPolicies, namespaceLabels, controlUrl, relayEndpoint, version, images, controlPublicKeys, ...more }
+  const trusted = { controlPublicKeys, controlCas: [], admissionsSignedSince: null }
+  return { policies, clusterPolicies, namespaceLabels, controlUrl, relayEndpoint, version, images, ...trusted, ...more }
 }
 
 /** Fields that the API server and its built-in admission plugins give every pod (Kubernetes 1.33); harmless on a pod that has them. */

@@ -18,7 +18,7 @@ function frame(type: string, body: Buffer | string = '', claimed?: number): Buff
   return bytes
 }
 
-function walk(parts: readonly Buffer[], { holdsMessages = true, scanner = new BackendScanner({ heldBytesMax }) } = {}) {
+function walk(parts: readonly Buffer[], { holdsEchoes = true, scanner = new BackendScanner({ heldBytesMax }) } = {}) {
   const given: Given[] = []
   const messages: Buffer[] = []
   let error: unknown = null
@@ -34,7 +34,7 @@ function walk(parts: readonly Buffer[], { holdsMessages = true, scanner = new Ba
             messages.push(bytes)
           },
         },
-        holdsMessages,
+        holdsEchoes,
       )
       own.fill(0xee) // A read buffer is used again; a message must be a buffer of its own.
     }
@@ -59,12 +59,12 @@ const cuts = fc.array(fc.nat(), { maxLength: 12 })
 
 test('any cut gives the same bytes in the same order, whole messages, the last status and the count of ReadyForQuery', () => {
   fc.assert(
-    fc.property(fc.array(anyFrame, { maxLength: 12 }), cuts, fc.boolean(), (frames, places, holdsMessages) => {
+    fc.property(fc.array(anyFrame, { maxLength: 12 }), cuts, fc.boolean(), (frames, places, holdsEchoes) => {
       const input = Buffer.concat(frames.map(({ bytes }) => bytes))
-      const { messages, error, output, scanner } = walk(cutAt(input, places), { holdsMessages })
+      const { messages, error, output, scanner } = walk(cutAt(input, places), { holdsEchoes })
       assert.equal(error, null)
       assert.deepEqual(output, input)
-      const expected = frames.filter(({ type, bytes }) => holdsMessages && (type === 'E' || type === 'N') && bytes.length <= heldBytesMax)
+      const expected = frames.filter(({ type, bytes }) => (holdsEchoes ? 'AENS' : 'S').includes(type) && bytes.length <= heldBytesMax)
       assert.deepEqual(
         messages,
         expected.map(({ bytes }) => bytes),
@@ -80,19 +80,19 @@ test('any cut gives the same bytes in the same order, whole messages, the last s
 
 test('each single cut, and one byte at a time, gives what one piece gives', () => {
   const input = Buffer.concat(
-    ['T', 'D', 'E', 'N', 'C']
+    ['T', 'D', 'E', 'N', 'S', 'A', 'C']
       .flatMap((type) => [0, 1, 26, 27, 28, 60].map((length) => frame(type, Buffer.alloc(length, type))))
       .flatMap((each) => [each, frame('Z', 'T')]),
   )
-  for (const holdsMessages of [true, false]) {
+  for (const holdsEchoes of [true, false]) {
     const walked = (parts: readonly Buffer[]) => {
-      const { messages, output, error, scanner } = walk(parts, { holdsMessages })
+      const { messages, output, error, scanner } = walk(parts, { holdsEchoes })
       assert.equal(error, null)
       assert.deepEqual(output, input)
       return { messages, ready: scanner.readyCount, status: scanner.transactionStatus }
     }
     const expected = walked([input])
-    assert.equal(expected.ready, 30)
+    assert.equal(expected.ready, 42)
     for (let cut = 0; cut <= input.length; cut++)
       assert.deepEqual(walked([input.subarray(0, cut), input.subarray(cut)]), expected, `cut at ${cut}`)
     assert.deepEqual(walked(Array.from(input, (byte) => Buffer.of(byte))), expected)
@@ -105,13 +105,22 @@ test('a held message stays whole when holding is turned off or on in the middle 
   for (let cut = 0; cut <= input.length; cut++) {
     for (const first of [true, false]) {
       const scanner = new BackendScanner({ heldBytesMax })
-      const one = walk([input.subarray(0, cut)], { scanner, holdsMessages: first })
-      const two = walk([input.subarray(cut)], { scanner, holdsMessages: !first })
+      const one = walk([input.subarray(0, cut)], { scanner, holdsEchoes: first })
+      const two = walk([input.subarray(cut)], { scanner, holdsEchoes: !first })
       assert.deepEqual(Buffer.concat([one.output, two.output]), input, `cut at ${cut}`)
       for (const held of [...one.messages, ...two.messages]) assert.deepEqual(held, message)
       assert.equal(scanner.readyCount, 1)
     }
   }
+})
+
+test('a setting is given whole from the start, what may repeat a statement only when asked for', () => {
+  const input = Buffer.concat(Array.from('SENADCTZ', (type) => frame(type, 'x\0y\0')))
+  const types = (holdsEchoes: boolean): string =>
+    walk([input], { holdsEchoes })
+      .messages.map((bytes) => String.fromCharCode(bytes[0]!))
+      .join('')
+  assert.deepEqual([types(false), types(true)], ['S', 'SENA'])
 })
 
 test('rows of any size are given on as they come', () => {
@@ -133,9 +142,9 @@ for (const [name, bad] of [
   test(`${name} is a protocol error wherever the header is cut, after everything before it was given`, () => {
     const before = Buffer.concat([frame('D', 'row'), frame('N', 'notice'), frame('Z', 'T')])
     const input = Buffer.concat([before, bad])
-    for (const holdsMessages of [true, false]) {
+    for (const holdsEchoes of [true, false]) {
       for (let cut = 0; cut <= input.length; cut++) {
-        const { error, output, scanner } = walk([input.subarray(0, cut), input.subarray(cut)], { holdsMessages })
+        const { error, output, scanner } = walk([input.subarray(0, cut), input.subarray(cut)], { holdsEchoes })
         assert(error instanceof BadFrame, `cut at ${cut}: ${String(error)}`)
         assert.deepEqual(output, before, `cut at ${cut}`)
         assert.equal(scanner.atBoundary, true, `the agent can still be told why, cut at ${cut}`)
@@ -147,9 +156,9 @@ for (const [name, bad] of [
 
 test('random bytes end in a protocol error or are given on unchanged, never in another error', () => {
   fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 200, size: 'max' }), cuts, fc.boolean(), (random, places, holdsMessages) => {
+    fc.property(fc.uint8Array({ maxLength: 200, size: 'max' }), cuts, fc.boolean(), (random, places, holdsEchoes) => {
       const input = Buffer.from(random)
-      const { error, output } = walk(cutAt(input, places), { holdsMessages })
+      const { error, output } = walk(cutAt(input, places), { holdsEchoes })
       if (error !== null) assert(error instanceof BadFrame, inspect(error))
       assert.deepEqual(output, input.subarray(0, output.length))
     }),

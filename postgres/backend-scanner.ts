@@ -6,14 +6,20 @@
 import { frameLength, headerBytes, part } from './frame-header.ts'
 
 const readyForQuery = 'Z'.charCodeAt(0)
-const errorResponse = 'E'.charCodeAt(0)
-const noticeResponse = 'N'.charCodeAt(0)
+
+/** Which messages are given whole: 1 always, 2 while the caller wants those that repeat statements. A table costs rows one look. */
+const heldWhen = new Uint8Array(256)
+for (const type of 'ENA') heldWhen[type.charCodeAt(0)] = 2
+heldWhen['S'.charCodeAt(0)] = 1 | 2
 
 /** What a consumer of the walk is given; both alias what was pushed unless stated. */
 export type BackendSink = {
   /** Bytes to be recorded and forwarded as they came. */
   pass(bytes: Buffer): void
-  /** A whole ErrorResponse or NoticeResponse, given only while `holdsMessages` says so; a buffer of its own. */
+  /**
+   * A whole ParameterStatus, and while `holdsEchoes` says so ErrorResponse, NoticeResponse and NotificationResponse; a buffer of its own. Longer ones
+   * than may be held are passed.
+   */
   message(frame: Buffer): void
 }
 
@@ -54,21 +60,22 @@ export class BackendScanner {
   }
 
   /** @throws BadFrame at a header that cannot be; what came before it has been given to `sink` */
-  push(bytes: Buffer, sink: BackendSink, holdsMessages: boolean): void {
+  push(bytes: Buffer, sink: BackendSink, holdsEchoes: boolean): void {
+    const wanted = holdsEchoes ? 2 : 1
     let at = 0
     let passFrom = 0
     if (this.#headerHeld > 0) {
-      const wanted = Math.min(headerBytes - this.#headerHeld, bytes.length)
-      bytes.copy(this.#header, this.#headerHeld, 0, wanted)
-      this.#headerHeld += wanted
+      const missing = Math.min(headerBytes - this.#headerHeld, bytes.length)
+      bytes.copy(this.#header, this.#headerHeld, 0, missing)
+      this.#headerHeld += missing
       if (this.#headerHeld < headerBytes) return
       this.#headerHeld = 0 // Also when the next line throws: nothing of this header was given on, so both sides still stand between two frames.
       const length = frameLength('backend', this.#header, 0)
       this.#type = this.#header[0]!
       this.#remaining = length - headerBytes
-      at = wanted
-      passFrom = wanted
-      if (holdsMessages && (this.#type === errorResponse || this.#type === noticeResponse) && length <= this.#heldBytesMax) {
+      at = missing
+      passFrom = missing
+      if ((heldWhen[this.#type]! & wanted) !== 0 && length <= this.#heldBytesMax) {
         this.#held = Buffer.allocUnsafe(length)
         this.#header.copy(this.#held)
         this.#heldBytes = headerBytes
@@ -109,7 +116,7 @@ export class BackendScanner {
         throw error
       }
       this.#type = bytes[at]!
-      if (holdsMessages && (this.#type === errorResponse || this.#type === noticeResponse) && length <= this.#heldBytesMax) {
+      if ((heldWhen[this.#type]! & wanted) !== 0 && length <= this.#heldBytesMax) {
         if (at > passFrom) sink.pass(part(bytes, passFrom, at))
         passFrom = at
         this.#held = Buffer.allocUnsafe(length)

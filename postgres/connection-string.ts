@@ -18,6 +18,8 @@ export type UpstreamHost = {
   /** The address to connect to without a name lookup (hostaddr), or null. */
   readonly address: string | null
   readonly port: number
+  /** The name is looked up as it stands, as if it ended with a dot, and never in a search list. Absent: as it is written. */
+  readonly isWhole?: true
 }
 
 const sslModes = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const

@@ -3,10 +3,11 @@
  *
  * A body up to `heldBytesMax` is given whole, as a view of the piece when it lies in one; of a longer one only its head is
  * given, and the rest is passed over, or given in parts as it comes for the types marked in `inParts`. Types marked in `sizeOnly`
- * are never held. So memory is bounded by `heldBytesMax`
- * whatever length a peer claims. Knows lengths, nothing of what a body means.
+ * are never held. So memory is bounded by `heldBytesMax` whatever length a peer claims, and while memory is scarce a body that comes in several
+ * pieces is held no further. Knows lengths, nothing of what a body means.
  */
 import { frameLength, headerBytes, type Side } from './frame-header.ts'
+import { ampleMemory, scarceFrameBytes, type TrackerMemory } from './statements/memory.ts'
 
 const defaultHeldBytesMax = 1024 * 1024
 /** A buffer for split frames is kept between frames up to this size, and grows from it as bytes really come. */
@@ -32,6 +33,8 @@ export type FrameAssembler = {
   push(piece: Buffer): void
   /** True while part of a frame came and the rest did not. */
   readonly midFrame: boolean
+  /** What is held of a frame that is not whole, beyond a buffer that is always there. */
+  readonly heldBytes: number
   /** Forgets what was half read: the next byte is the first of a frame. */
   reset(): void
 }
@@ -47,13 +50,21 @@ export function createFrameAssembler(
     heldBytesMax = defaultHeldBytesMax,
     sizeOnly = noTypes,
     inParts = noTypes,
-  }: { readonly heldBytesMax?: number; readonly sizeOnly?: Uint8Array; readonly inParts?: Uint8Array } = {},
+    memory = ampleMemory,
+  }: {
+    readonly heldBytesMax?: number
+    readonly sizeOnly?: Uint8Array
+    readonly inParts?: Uint8Array
+    readonly memory?: TrackerMemory
+  } = {},
 ): FrameAssembler {
   const header = Buffer.alloc(headerBytes)
   /** Bytes of the header that came, of a frame whose header was cut; 0 or all of them otherwise. */
   let headerHave = 0
   let wholeBytes = 0
   let bodyHave = 0
+  /** Of the open frame's body. */
+  let keptMax = heldBytesMax
   let held: Buffer = nothing
   let failure: unknown = null
 
@@ -64,11 +75,12 @@ export function createFrameAssembler(
   /** How much of the open frame's body is kept. */
   function keptBytes(): number {
     if (sizeOnly[header[0]!] !== 0 || comesInParts(header[0]!, wholeBytes)) return 0
-    return Math.min(wholeBytes - headerBytes, heldBytesMax)
+    return Math.min(wholeBytes - headerBytes, keptMax)
   }
 
   function keep(piece: Buffer, from: number, to: number): void {
     if (to > from && comesInParts(header[0]!, wholeBytes)) sink.onPart?.(header[0]!, piece, from, to)
+    if (memory.isScarce) keptMax = Math.min(keptMax, Math.max(bodyHave, scarceFrameBytes))
     const count = Math.min(to - from, keptBytes() - bodyHave)
     if (count <= 0) return
     const needed = bodyHave + count
@@ -91,6 +103,7 @@ export function createFrameAssembler(
       if (headerHave < headerBytes) return at
       wholeBytes = frameLength(side, header, 0)
       bodyHave = 0
+      keptMax = heldBytesMax
     }
     const to = Math.min(piece.length, at + wholeBytes - headerBytes - bodyHave)
     keep(piece, at, to)
@@ -118,6 +131,7 @@ export function createFrameAssembler(
         headerHave = piece.copy(header, 0, at, at + headerBytes)
         wholeBytes = whole
         bodyHave = 0
+        keptMax = heldBytesMax
         keep(piece, at + headerBytes, length)
         bodyHave = length - at - headerBytes
         return
@@ -145,8 +159,12 @@ export function createFrameAssembler(
     get midFrame() {
       return headerHave > 0
     },
+    get heldBytes() {
+      return held.length > scratchBytes ? held.length : 0
+    },
     reset() {
       headerHave = 0
+      held = nothing
       failure = null
     },
   }

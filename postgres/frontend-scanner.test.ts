@@ -201,3 +201,83 @@ test('random bytes end in a protocol error or are given on unchanged, never in a
     { numRuns: 5_000 },
   )
 })
+
+test('a frame may be skipped once another of its batch may have failed, until the Sync is behind it', () => {
+  const scanner = new FrontendScanner({ heldBytesMax })
+  const seen: [string, boolean][] = []
+  for (const type of 'PBESPSQPQFPSQQFPXP') {
+    walk([frame(type, '\0\0')], { scanner })
+    seen.push([type, scanner.mayBeSkipped])
+  }
+  const told = seen.map(([type, skipped]) => (skipped ? type.toLowerCase() : type)).join('')
+  // A Query or FunctionCall answers for itself, unless what came before it in the batch failed.
+  assert.equal(told, 'PbesPsQPqfpsQQFPxp')
+})
+
+const kibibyte = 1024
+/** What is held without a word to the allowance. */
+const uncounted = 16 * kibibyte
+
+test('whatever an allowance refuses, the same bytes come in the same order, and what was taken is given back', () => {
+  const longFrame = fc
+    .tuple(fc.constantFrom('Q', 'P', 'd', 'S'), fc.integer({ min: 0, max: 60 }))
+    .map(([type, kibibytes]) => ({ type, bytes: frame(type, Buffer.alloc(type === 'S' ? 0 : kibibytes * kibibyte, type)) }))
+  fc.assert(
+    fc.property(
+      fc.array(longFrame, { maxLength: 8 }),
+      fc.array(fc.nat(), { maxLength: 12 }),
+      fc.array(fc.boolean(), { minLength: 1 }),
+      (frames, places, answers) => {
+        let asked = 0
+        let takenBytes = 0
+        const allowance = {
+          take(bytes: number) {
+            assert.ok(bytes > uncounted)
+            const isGranted = answers[asked++ % answers.length]!
+            if (isGranted) takenBytes += bytes
+            return isGranted
+          },
+          give: (bytes: number) => void (takenBytes -= bytes),
+        }
+        const scanner = new FrontendScanner({ heldBytesMax: 48 * kibibyte, allowance })
+        const input = Buffer.concat(frames.map(({ bytes }) => bytes))
+        const { given, error, output } = walk(cutAt(input, places), { scanner })
+        assert.equal(error, null)
+        assert.ok(output.equals(input))
+        assert.equal(takenBytes, 0)
+        for (const { how, bytes } of given) if (how === 'head') assert.ok(bytes.length === uncounted || bytes.length === 48 * kibibyte)
+        assert.equal(scanner.expectedReady, frames.filter(({ type }) => 'QS'.includes(type)).length)
+      },
+    ),
+    { numRuns: 300 },
+  )
+})
+
+test('a statement that is in one read, or short, asks no allowance', () => {
+  const allowance = {
+    take: () => assert.fail('it asked'),
+    give: () => assert.fail('it gave'),
+  }
+  const short = frame('Q', Buffer.alloc(uncounted - headerBytes, 'a'))
+  const scanner = new FrontendScanner({ heldBytesMax: 1024 * kibibyte, allowance })
+  const { given } = walk([frame('Q', Buffer.alloc(60 * kibibyte, 'a')), short.subarray(0, 9_000), short.subarray(9_000)], { scanner })
+  assert.deepEqual(
+    given.map(({ how }) => how),
+    ['judged', 'judged'],
+  )
+})
+
+test('what is held of a frame whose rest does not come is given back once, and never given on', () => {
+  let takenBytes = 0
+  const allowance = {
+    take: (bytes: number) => (takenBytes += bytes) > 0,
+    give: (bytes: number) => void (takenBytes -= bytes),
+  }
+  const scanner = new FrontendScanner({ heldBytesMax: 1024 * kibibyte, allowance })
+  const { given } = walk([frame('Q', Buffer.alloc(500 * kibibyte)).subarray(0, 400 * kibibyte)], { scanner })
+  assert.equal(takenBytes, 500 * kibibyte + headerBytes)
+  scanner.abandon()
+  scanner.abandon()
+  assert.equal(takenBytes, 0)
+  assert.deepEqual(given, [])
+})

@@ -2,8 +2,9 @@
  * Walks the agent's bytes frame by frame on their way to the database.
  *
  * Query and Parse are held until they are whole, because they must be judged before anything of them is recorded or sent;
- * Bind too while somebody wants to see it. At most `heldBytesMax` of one frame is held: a longer one is given as its head
- * and then in pieces. Everything else is passed as it came, so COPY data of any size needs no memory.
+ * Bind too while somebody wants to see it. At most `heldBytesMax` of one frame is held, and no more than `uncountedBytesMax` where the
+ * allowance that several scanners may share is used up: a longer one is given as its head and then in pieces. Everything else is passed as it
+ * came, so COPY data of any size needs no memory.
  */
 import { BadFrame, frameLength, headerBytes, part } from './frame-header.ts'
 
@@ -15,19 +16,34 @@ const functionCall = 'F'.charCodeAt(0)
 const terminate = 'X'.charCodeAt(0)
 const passwordMessage = 'p'.charCodeAt(0)
 
+/** What of a frame is held without a word to the allowance: enough for nearly every statement. */
+const uncountedBytesMax = 16 * 1024
+
+/** Says how much several scanners may hold together. */
+export type HoldingAllowance = {
+  /** False when so many bytes are not to be had now. */
+  take(bytes: number): boolean
+  /** What was taken is not held by the scanner any more. It may have been given to the sink just now. */
+  give(bytes: number): void
+}
+const unlimited: HoldingAllowance = { take: () => true, give: () => undefined }
+
 /** What a consumer of the walk is given. All alias what was pushed or a buffer of the scanner: copy what is kept. */
 export type FrontendSink = {
   /** Bytes of frames that nobody judges. */
   pass(bytes: Buffer): void
   /** A whole Query, Parse or (when asked for) Bind. */
   judged(frame: Buffer): void
-  /** The first `heldBytesMax` bytes of such a frame that is longer. */
+  /** The first bytes of such a frame that is longer than what may be held. */
   oversizedHead(head: Buffer): void
   oversizedPiece(piece: Buffer): void
 }
 
 export class FrontendScanner {
   readonly #heldBytesMax: number
+  readonly #allowance: HoldingAllowance
+  /** Taken from the allowance for the frame that is held. */
+  #takenBytes = 0
   readonly #header = Buffer.alloc(headerBytes)
   #headerHeld = 0
   #remaining = 0
@@ -38,23 +54,40 @@ export class FrontendScanner {
   #frames = 0
   #statements = 0
   #endsBatch = true
+  /** What `mayBeSkipped` says of the frame that comes next. */
+  #skipsNext = false
+  #mayBeSkipped = false
   #terminated = false
 
-  constructor({ heldBytesMax }: { readonly heldBytesMax: number }) {
+  constructor({ heldBytesMax, allowance = unlimited }: { readonly heldBytesMax: number; readonly allowance?: HoldingAllowance }) {
     this.#heldBytesMax = heldBytesMax
+    this.#allowance = allowance
   }
 
   #beginFrame(type: number): void {
     this.#frames++
     if (type === query || type === bind || type === functionCall) this.#statements++
     this.#endsBatch = type === query || type === sync || type === functionCall
-    if (this.#endsBatch) this.#expectedReady++
-    else if (type === terminate) this.#terminated = true
+    this.#mayBeSkipped = this.#skipsNext
+    if (this.#endsBatch) {
+      this.#expectedReady++
+      // While it skips, the server skips all but Sync.
+      if (type === sync) this.#skipsNext = false
+    } else {
+      this.#skipsNext = true
+      if (type === terminate) this.#terminated = true
+    }
   }
 
   /** Starts to hold a frame of `length` bytes; its bytes follow through `fill`. */
   #hold(length: number): void {
-    this.#held = Buffer.allocUnsafe(Math.min(length, this.#heldBytesMax))
+    const bytes = Math.min(length, this.#heldBytesMax)
+    if (bytes > uncountedBytesMax && this.#allowance.take(bytes)) {
+      this.#takenBytes = bytes
+      this.#held = Buffer.allocUnsafeSlow(bytes) // Memory of its own, so that it can be freed.
+    } else {
+      this.#held = Buffer.allocUnsafe(Math.min(bytes, uncountedBytesMax))
+    }
     this.#heldBytes = 0
     this.#remaining = length
   }
@@ -73,8 +106,24 @@ export class FrontendScanner {
         this.#oversized = true
         sink.oversizedHead(target)
       }
+      this.#giveBack(target)
     }
     return at + count
+  }
+
+  /** V8 would let tens of MiB of them lie before it looks for garbage. */
+  #giveBack(held: Buffer): void {
+    if (this.#takenBytes === 0) return
+    const bytes = this.#takenBytes
+    this.#takenBytes = 0
+    ;(held.buffer as ArrayBuffer).transfer(0)
+    this.#allowance.give(bytes)
+  }
+
+  /** Lets go of what is held of a frame whose rest will not come. */
+  abandon(): void {
+    if (this.#held !== null) this.#giveBack(this.#held)
+    this.#held = null
   }
 
   /** ReadyForQuery messages that the frames seen so far ask for. A Sync during COPY IN is counted though the server ignores it. */
@@ -99,6 +148,10 @@ export class FrontendScanner {
   /** True when the last frame asked for ReadyForQuery: nothing before it waits for a Sync. */
   get endsBatch(): boolean {
     return this.#endsBatch
+  }
+  /** True when the server may skip the frame that began last: one before it, since the last Sync, may have failed. */
+  get mayBeSkipped(): boolean {
+    return this.#mayBeSkipped
   }
   get atBoundary(): boolean {
     return this.#remaining === 0 && this.#headerHeld === 0

@@ -7,6 +7,7 @@
  */
 import { KnownError } from '../base/errors.ts'
 import { headerBytes } from './frame-header.ts'
+import { errorFieldOf } from './error-field-letters.ts'
 import type { ErrorFields } from './statement.ts'
 
 /** A peer opened a session with bytes that are not PostgreSQL's protocol. `sqlState` is what to answer an agent with. */
@@ -192,24 +193,6 @@ export function decodeReadyForQuery(body: Buffer): 'I' | 'T' | 'E' {
   const status = body.toString('latin1')
   if (status !== 'I' && status !== 'T' && status !== 'E') throw new BadStartup('ReadyForQuery has an unknown transaction status')
   return status
-}
-
-const errorFieldOf: Readonly<Record<string, keyof ErrorFields>> = {
-  S: 'severity',
-  C: 'code',
-  M: 'message',
-  D: 'detail',
-  H: 'hint',
-  P: 'position',
-  W: 'where',
-  s: 'schema',
-  t: 'table',
-  c: 'column',
-  d: 'dataType',
-  n: 'constraint',
-  F: 'file',
-  L: 'line',
-  R: 'routine',
 }
 
 /** An ErrorResponse. A zero byte, which no field can hold, becomes U+FFFD. */

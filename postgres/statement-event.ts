@@ -18,6 +18,8 @@ export type SpeakingSession = {
   readonly database: string
   /** `application_name` as the client gave it at its start; empty when it gave none. */
   readonly application: string
+  /** The pod that it was recorded in, in a cluster, where lines of several are read together. */
+  readonly pod?: { readonly namespace: string; readonly name: string }
 }
 
 export type StatementEventOptions = {
@@ -55,8 +57,10 @@ export type EventFormat = {
 }
 
 export const eventsAsJson: EventFormat = {
-  session: ({ session, user, database, application }) =>
-    `"session":${json(session)},"user":${json(user)},"database":${json(database)},"application":${json(application)}`,
+  session({ session, user, database, application, pod }) {
+    const line = `"session":${json(session)},"user":${json(user)},"database":${json(database)},"application":${json(application)}`
+    return pod === undefined ? line : `${line},"podNamespace":${json(pod.namespace)},"podName":${json(pod.name)}`
+  },
   statement(shared, statement, { sqlCharacters, recovered }) {
     const { number, kind, outcome, rows, resultBytes, tag, error, decision, started, finished, sql, sqlBytes, sqlTruncated } = statement
     const duration = roundedDuration(started, finished)
@@ -85,8 +89,11 @@ export const eventsAsJson: EventFormat = {
 const idCharacters = 18
 
 export const eventsAsText: EventFormat = {
-  session: ({ session, user, database, application }) =>
-    `${shownName(session.slice(0, idCharacters))}  ${shownName(user)}@${shownName(database)}${application === '' ? '' : ` (${shownName(application)})`}`,
+  session({ session, user, database, application, pod }) {
+    const who = `${shownName(user)}@${shownName(database)}${application === '' ? '' : ` (${shownName(application)})`}`
+    const where = pod === undefined ? '' : `${shownName(pod.namespace)}/${shownName(pod.name)}  `
+    return `${shownName(session.slice(0, idCharacters))}  ${where}${who}`
+  },
   statement(shared, statement, { sqlCharacters, recovered }) {
     const { number, rows, resultBytes, started, finished, sql, sqlBytes, sqlTruncated } = statement
     const took = `${roundedDuration(started, finished).toFixed(2)} ms`

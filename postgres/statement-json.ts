@@ -30,7 +30,8 @@ function listJson<T>(values: readonly T[], json: (value: T) => string): string {
 
 /** One object, without a line end. Numbers must be finite, as `StatementSummary` has them. */
 export function statementJson(statement: StatementSummary): string {
-  const { sqlTruncated, redacted, preparedSql, statementName, portal, columns, tag, copy, error, place, trace, decision } = statement
+  const { sqlTruncated, redacted, preparedSql, statementName, portal, columns, tag, notKept, copy, error, place, trace, decision } =
+    statement
   let json = `{"number":${statement.number},"kind":"${statement.kind}","sql":${text(statement.sql)},"sqlBytes":${statement.sqlBytes}`
   if (sqlTruncated === true) json += ',"sqlTruncated":true'
   if (redacted === true) json += ',"redacted":true'
@@ -39,6 +40,7 @@ export function statementJson(statement: StatementSummary): string {
   if (portal !== undefined) json += `,"portal":${text(portal)}`
   json += `,"parameters":${listJson(statement.parameters, parameterJson)},"columns":${columns === null ? 'null' : listJson(columns, columnJson)}`
   json += `,"outcome":"${statement.outcome}","tag":${tag === null ? 'null' : text(tag)},"rows":${statement.rows},"resultBytes":${statement.resultBytes}`
+  if (notKept !== undefined) json += `,"notKept":{"messages":${notKept.messages},"bytes":${notKept.bytes}}`
   if (copy !== undefined) json += `,"copy":{"direction":"${copy.direction}","messages":${copy.messages},"bytes":${copy.bytes}}`
   json += `,"error":${error === null ? 'null' : errorJson(error)},"notices":${listJson(statement.notices, errorJson)}`
   json += `,"transactionBefore":"${statement.transactionBefore}","started":${statement.started},"finished":${statement.finished}`

@@ -4,7 +4,8 @@
  *
  * Starts behind the first ReadyForQuery of a session. A statement gets its number with its first answer, or when it is known that
  * none will come, so numbers follow the order of execution without holes. Memory is bounded: texts and values are cut at the
- * stated limits, names and in-flight requests at those of `statements/names.ts` and `statements/requests.ts`.
+ * stated limits, names and in-flight requests at those of `statements/names.ts` and `statements/requests.ts`, all of them further while `memory`
+ * is scarce.
  *
  * Decisions where the protocol leaves some:
  * - An Execute of a portal that ended is a statement of its own, because the server answers it with a tag again.
@@ -16,8 +17,9 @@ import { createFrameAssembler } from './frame-assembler.ts'
 import { headerBytes } from './frame-header.ts'
 import { createBindReader, type BindReader } from './messages/bind-reader.ts'
 import type { Place } from './statement.ts'
-import { answer, applySetting, countCopyData, countRow } from './statements/answers.ts'
-import { createConversation, type Handlers } from './statements/conversation.ts'
+import { answer, applySetting, countCopyData, countRow, leaveOut } from './statements/answers.ts'
+import { createConversation, type Conversation, type Handlers } from './statements/conversation.ts'
+import { ampleMemory, entryWeight, scarceParametersMax, type TrackerMemory } from './statements/memory.ts'
 import { copyFromClient } from './statements/copy.ts'
 import type { Origin } from './statements/entries.ts'
 import { endInFlight, loseTrack, request, requestBind } from './statements/requests.ts'
@@ -33,6 +35,8 @@ export type StatementTrackerOptions = Handlers & {
   readonly parametersMax?: number
   /** Further notices are not kept with their statement. Default 100. */
   readonly noticesMax?: number
+  /** Shared by trackers that hold what they hold together. Default: never scarce. */
+  readonly memory?: TrackerMemory
 }
 
 export type StatementTracker = {
@@ -40,8 +44,15 @@ export type StatementTracker = {
   frontend(bytes: Buffer, time: number, place: Place, redacted: boolean): void
   /** A piece of what the server said. @throws BadFrame when it cannot be framed */
   backend(bytes: Buffer, time: number, place: Place): void
+  /**
+   * In the place of result content that the recording does not hold: `messages` of this type ended, in so many bytes with their heads.
+   * `onRow` and `onCopyData` are not told of them.
+   */
+  leftOut(what: { readonly type: number; readonly messages: number; readonly bytes: number }, time: number, place: Place): void
   /** Traffic passed that is not here: both framings start anew, what was in flight ends as `unfinished`. */
   gap(time: number, place: Place): void
+  /** About what it holds of texts, values and requests, in characters and bytes. */
+  readonly weight: number
   /** The session is over: what was in flight ends as `unfinished`, what was fetched in part as `suspended`. */
   close(time: number, place: Place): void
 }
@@ -64,9 +75,9 @@ const onlyCopyData = flagsFor(copyData)
 const rowsAndCopyData = flagsFor(dataRow, copyData)
 
 export function createStatementTracker(options: StatementTrackerOptions): StatementTracker {
-  const { sqlCharactersMax = 65_536, parameterBytesMax = 1024, parametersMax = 1024, noticesMax = 100 } = options
+  const { sqlCharactersMax = 65_536, parameterBytesMax = 1024, parametersMax = 1024, noticesMax = 100, memory = ampleMemory } = options
   const limits = { sqlCharactersMax, parameterBytesMax, parametersMax, noticesMax }
-  const conversation = createConversation(options, limits, { encoding: 'utf8', standardConformingStrings: true })
+  const conversation = createConversation(options, limits, { encoding: 'utf8', standardConformingStrings: true }, memory)
   for (const [name, value] of Object.entries(options.serverParameters ?? {})) applySetting(conversation, name, value)
 
   const frontendSizeOnly = options.onCopyData === undefined ? onlyCopyData : noTypes
@@ -79,6 +90,12 @@ export function createStatementTracker(options: StatementTrackerOptions): Statem
         ? onlyCopyData
         : noTypes
 
+  const bindLimits = {
+    parameterBytesMax,
+    get parametersMax() {
+      return memory.isScarce ? Math.min(parametersMax, scarceParametersMax) : parametersMax
+    },
+  }
   /** Reads a Bind that is too long to be held. */
   let bindReader: BindReader | null = null
   /** Of the piece being read. */
@@ -109,7 +126,7 @@ export function createStatementTracker(options: StatementTrackerOptions): Statem
         nextOrigin()
       },
       onPart(_type, bytes, start, end) {
-        bindReader ??= createBindReader(conversation.settings.encoding, limits)
+        bindReader ??= createBindReader(conversation.settings.encoding, bindLimits)
         bindReader.push(bytes, start, end)
       },
       onSize(_type, wholeBytes) {
@@ -117,7 +134,7 @@ export function createStatementTracker(options: StatementTrackerOptions): Statem
         nextOrigin()
       },
     },
-    { sizeOnly: frontendSizeOnly, inParts: onlyBind },
+    { sizeOnly: frontendSizeOnly, inParts: onlyBind, memory },
   )
   const backend = createFrameAssembler(
     'backend',
@@ -128,7 +145,7 @@ export function createStatementTracker(options: StatementTrackerOptions): Statem
         else countCopyData(conversation, nothing, wholeBytes - headerBytes, wholeBytes)
       },
     },
-    { sizeOnly: backendSizeOnly },
+    { sizeOnly: backendSizeOnly, memory },
   )
 
   function moveTo(time: number, place: Place): void {
@@ -148,8 +165,13 @@ export function createStatementTracker(options: StatementTrackerOptions): Statem
       moveTo(time, place)
       backend.push(bytes)
     },
+    leftOut({ type, messages, bytes }, time, place) {
+      moveTo(time, place)
+      leaveOut(conversation, type, messages, bytes)
+    },
     gap(time, place) {
       moveTo(time, place)
+      conversation.functionBytesLeftOut = 0
       loseTrack(conversation)
       // In the gap the answers may have passed as well as not.
       conversation.untrackedReadies = 0
@@ -157,10 +179,24 @@ export function createStatementTracker(options: StatementTrackerOptions): Statem
       bindReader = null
       backend.reset()
     },
+    get weight() {
+      const { names, queue, skipping } = conversation
+      const framed = frontend.heldBytes + backend.heldBytes + (bindReader?.weight ?? 0)
+      const named = names.weight + (skipping?.preview.weight ?? 0)
+      return queue.weight + queue.length * entryWeight + named + framed + noticesWeight(conversation)
+    },
     close(time, place) {
       moveTo(time, place)
       endInFlight(conversation)
       conversation.names.end()
     },
   }
+}
+
+/** Of the statement that runs. */
+function noticesWeight({ current, notices }: Conversation): number {
+  let weight = 0
+  for (const { message, detail = '', hint = '', where = '' } of current?.notices ?? notices)
+    weight += entryWeight + message.length + detail.length + hint.length + where.length
+  return weight
 }

@@ -99,6 +99,8 @@ export type StatementSummary = {
   readonly rows: number
   /** Bytes of DataRow, CopyData and FunctionCallResponse frames to the client. */
   readonly resultBytes: number
+  /** Of `resultBytes`, and of the messages they came in, what the recording does not hold because it is made without the content of results. */
+  readonly notKept?: { readonly messages: number; readonly bytes: number }
   readonly copy?: { readonly direction: 'in' | 'out' | 'both'; readonly messages: number; readonly bytes: number }
   readonly error: ErrorFields | null
   readonly notices: readonly ErrorFields[]

@@ -7,6 +7,7 @@
  */
 import type { Log } from '../base/log.ts'
 import type { ClusterClient } from '../cluster/client.ts'
+import { areHeard } from '../cluster/heard.ts'
 import { resources, type Resource } from '../cluster/resources.ts'
 import { watchResource, type ResourceWatch, type WatchTiming } from '../cluster/watch-resource.ts'
 import { addressFormsOf } from './address-forms.ts'
@@ -14,6 +15,8 @@ import { canonicalTexts, firstAddressesOf, whatForbids, type ClusterAddresses } 
 
 export type ClusterAddressWatch = ClusterAddresses & {
   isSynced(): boolean
+  /** False while one of the watches has been silent for too long for its copy to decide anything. */
+  isHeard(): boolean
   stop(): void
 }
 
@@ -154,6 +157,7 @@ export function watchClusterAddresses(options: {
   return {
     what: whatOf,
     isSynced: () => watches.every((watch) => watch.isSynced()),
+    isHeard: () => areHeard(watches),
     stop() {
       for (const watch of watches) watch.stop()
     },

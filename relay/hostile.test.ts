@@ -111,7 +111,7 @@ test('whatever bytes come, the relay goes on', async () => {
 
 test('who says nothing, or a header letter by letter, is cut off', async () => {
   await using echo = await startEcho()
-  await using relay = await startTestRelay(echo.port, { headersMillisecondsMax: 200 })
+  await using relay = await startTestRelay(echo.port, { headersMillisecondsMax: 2_000 })
   const silent = await relay.connection()
   const slow = await relay.connection()
   slow.write('CONNECT db')
@@ -121,7 +121,7 @@ test('who says nothing, or a header letter by letter, is cut off', async () => {
 
 test('a tunnel outlives the time that a request may take', async () => {
   await using echo = await startEcho()
-  await using relay = await startTestRelay(echo.port, { headersMillisecondsMax: 100 })
+  await using relay = await startTestRelay(echo.port, { headersMillisecondsMax: 2_000 })
   const { socket } = await relay.connect()
   // The clean-up of slow requests has come round when it has cut a silent connection.
   const silent = await relay.connection()

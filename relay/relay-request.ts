@@ -56,8 +56,7 @@ function targetOf(database: unknown, host: unknown, port: unknown): Target {
 /** As policies may name them, and nothing that a resolver could read in another way: no `127.1`, no mapped forms, no zones. */
 function isHost(host: string): boolean {
   if (addressOf(host) !== null) return true
-  const name = host.endsWith('.') ? host.slice(0, -1) : host
-  return addressOf(name) === null && !name.includes('*') && isHostPattern(name)
+  return !host.includes('*') && isHostPattern(host)
 }
 
 function timesOf(name: string, rawHeaders: readonly string[]): number {

@@ -11,13 +11,14 @@ import type { Log } from '../base/log.ts'
 import type { Certificates } from '../cluster/certificates/certificates.ts'
 import { boundConnections } from '../cluster/connections.ts'
 import { createAuthentication } from '../cluster/identity/authenticate.ts'
+import type { ClaimedPod } from '../cluster/identity/claimed-pod.ts'
 import type { ReviewToken } from '../cluster/identity/pod.ts'
+import { limitNewcomers } from '../cluster/newcomers.ts'
 import type { Address } from '../cluster/process-settings.ts'
 import { createAuthorise } from './authorise.ts'
 import { createBoundedLines } from './bounded-lines.ts'
 import { standardConnectTiming, type ConnectTiming } from './connect-target.ts'
 import type { WhatForbids } from './forbidden-addresses.ts'
-import { limitNewcomers } from './newcomers.ts'
 import type { JudgePod } from './pod-verdict.ts'
 import { createProbe } from './probe.ts'
 import { createRelayMetrics, type RelayMetrics } from './relay-metrics.ts'
@@ -29,6 +30,8 @@ export type RelayServerOptions = {
   readonly listen: Address
   readonly certificates: Certificates
   readonly reviewToken: ReviewToken
+  /** Where many pods have one address: whether there is such a pod; see `authenticate.ts`. */
+  readonly isWatched?: ((pod: ClaimedPod) => boolean) | null
   readonly judgePod: JudgePod
   readonly resolveName: ResolveName
   readonly whatForbids: WhatForbids
@@ -108,7 +111,7 @@ export async function startRelayServer(options: RelayServerOptions): Promise<Rel
   const lines = createBoundedLines(log)
   const requests = createRequests({
     authorise: createAuthorise({
-      authenticate: createAuthentication({ reviewToken: options.reviewToken }),
+      authenticate: createAuthentication({ reviewToken: options.reviewToken, isWatched: options.isWatched ?? null }),
       judgePod: options.judgePod,
       checkSourceAddress: options.checkSourceAddress,
     }),

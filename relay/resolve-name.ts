@@ -20,7 +20,7 @@ export type Lookup = (name: string, family: 4 | 6) => Promise<readonly string[]>
 export type SearchRules = { readonly domains: readonly string[]; readonly ndots: number }
 
 const namesMax = 256
-export const addressesMax = 16
+const addressesMax = 256
 const millisecondsMax = 5_000
 const standardNdots = 1
 /** A name does not exist, or not with addresses of this family. */

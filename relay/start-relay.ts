@@ -9,14 +9,13 @@ import { stenoVersion } from '../base/version.ts'
 import { openCertificates } from '../cluster/certificates/open-certificates.ts'
 import type { CertificateSource } from '../cluster/certificates/certificates.ts'
 import { openCluster } from '../cluster/client.ts'
-import { startHealthServer } from '../cluster/health-server.ts'
 import { NotIdentified } from '../cluster/identity/not-identified.ts'
 import { createTokenReview } from '../cluster/identity/token-review.ts'
 import { createLivePods } from '../cluster/live-pods.ts'
 import { watchLiveWorld, type ClusterLiveWorld } from '../cluster/live-world.ts'
-import { pause } from '../cluster/pause.ts'
-import { watchInjectedPods } from '../cluster/pod-watch.ts'
+import { isWatchedPod, judgedAnew, watchInjectedPods } from '../cluster/pod-watch.ts'
 import { watchPolicyWorld } from '../cluster/policy-world.ts'
+import { startProcess } from '../cluster/process-life.ts'
 import { addProcessMetrics } from '../cluster/process-metrics.ts'
 import { clusterPoliciesFor } from '../crds/selection.ts'
 import { judgeLivePod, judgeLivePodAgain, type LivePodVerdict } from '../injection/judge-live-pod.ts'
@@ -43,7 +42,6 @@ export async function startRelay(settings: RelaySettings, log: Log): Promise<Rel
   const stopping = new AbortController()
   const registry = new Registry()
   addProcessMetrics(registry)
-  let isDraining = false
   let certificates: CertificateSource | null = null
   let server: RelayServer | null = null
 
@@ -52,8 +50,8 @@ export async function startRelay(settings: RelaySettings, log: Log): Promise<Rel
   world.subscribe(() => server?.changed(null))
   const pods = watchInjectedPods({
     ...watching,
-    onChange({ before, after }) {
-      for (const uid of new Set([before?.uid, after?.uid])) if (uid !== undefined) server?.changed(uid)
+    onChange(change) {
+      for (const uid of judgedAnew(change)) server?.changed(uid)
     },
   })
   const { apiServerHost } = settings
@@ -64,7 +62,11 @@ export async function startRelay(settings: RelaySettings, log: Log): Promise<Rel
   })
 
   const judgePod: JudgePod = async (identity) => {
-    if (!addresses.isSynced()) throw new NotIdentified('CLUSTER_UNAVAILABLE', 'the addresses of the cluster are not read yet')
+    if (!addresses.isSynced() || !addresses.isHeard())
+      throw new NotIdentified(
+        'CLUSTER_UNAVAILABLE',
+        'the addresses of the cluster are not read yet, or nothing was heard of them for too long',
+      )
     const live = await livePods.look(identity)
     if ('kind' in live) return live
     const { verdict, podIPs } = live
@@ -81,46 +83,27 @@ export async function startRelay(settings: RelaySettings, log: Log): Promise<Rel
     certificates?.stop()
     cluster.close()
   }
-  const health = await startHealthServer({
-    listen: settings.metricsListen,
-    registry,
-    reasonsNotReady: () => [
-      ...(isDraining ? ['it is stopping'] : []),
-      ...world.missing(),
-      ...(pods.isSynced() ? [] : ['the pods of the cluster are not read yet']),
-      ...(addresses.isSynced() ? [] : ['the addresses of the cluster are not read yet']),
-      ...(server === null ? ['it does not listen yet'] : server.reasonsNotReady()),
-    ],
-  }).catch((error: unknown) => {
-    endAll()
-    throw error
-  })
-
-  try {
+  const reasonsNotReady = (): string[] => [
+    ...world.missing(),
+    ...(pods.isSynced() ? [] : ['the pods of the cluster are not read yet']),
+    ...(addresses.isSynced() ? [] : ['the addresses of the cluster are not read yet']),
+    ...(server === null ? ['it does not listen yet'] : server.reasonsNotReady()),
+  ]
+  const life = await startProcess({ settings, registry, log, reasonsNotReady, endAll }, async () => {
     const source = await openCertificates({ cluster, namespace, certificate: settings.certificate, log, signal: stopping.signal })
     certificates = source
     const { checkSourceAddress, drainMilliseconds, tunnelsMax, tunnelsPerPodMax, idleMillisecondsMax } = settings
     const serving = await startRelayServer({
       ...{ listen: settings.listen, certificates: source, registry, log, judgePod, checkSourceAddress, drainMilliseconds },
       reviewToken: createTokenReview(cluster, 'steno-relay'),
+      isWatched: checkSourceAddress ? null : (pod) => isWatchedPod(pods, pod),
       resolveName: createNameResolver({ ownNamespace: namespace }),
       whatForbids: (forms) => whatForbids(forms, addresses),
       limits: { tunnelsMax, tunnelsPerPodMax, idleMillisecondsMax },
       connectTiming: { ...standardConnectTiming, allMilliseconds: settings.connectMillisecondsMax },
     })
     server = serving
-    let stopped: Promise<void> | null = null
-    const stopOnce = async (): Promise<void> => {
-      isDraining = true
-      await pause(settings.drainDelayMilliseconds, stopping.signal)
-      await serving.stop()
-      endAll()
-      health.close()
-    }
-    return { port: serving.port, metricsPort: health.port, stop: () => (stopped ??= stopOnce()) }
-  } catch (error) {
-    endAll()
-    health.close()
-    throw error
-  }
+    return serving
+  })
+  return { port: life.serving.port, metricsPort: life.metricsPort, stop: life.stop }
 }

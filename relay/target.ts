@@ -5,7 +5,8 @@
  * lead to as well; one that lists none speaks of names alone.
  */
 import type { ClusterSessionPolicy } from '../crds/cluster-session-policy.ts'
-import { ceilingAdmits, hostMatches } from '../crds/host-pattern.ts'
+import { addressOf } from '../crds/address-range.ts'
+import { ceilingAdmits, hostMatches, saysWhole } from '../crds/host-pattern.ts'
 import type { MergedPolicy } from '../crds/merge.ts'
 import { textOf, type AddressForms } from './address-forms.ts'
 
@@ -25,6 +26,15 @@ export function faultOfTarget({ database: name, host, port }: Target, { database
   if (!database.hosts.some((pattern) => hostMatches(pattern, host))) return `database \`${name}\` has no host \`${host}\``
   if (!ceilings.every((ceiling) => ceilingAdmits(ceiling, host))) return `host \`${host}\` is beyond the cluster’s ceiling`
   return null
+}
+
+/**
+ * The name that is resolved: with a dot at its end where a pattern that covers it says so. Without one it is tried with the pod's namespace
+ * behind it first, where whoever makes pods and Services can make such a name.
+ */
+export function nameToResolve({ database: name, host }: Target, { databases }: TargetRules): string {
+  const patterns = databases.find((candidate) => candidate.name === name)?.hosts.filter((pattern) => hostMatches(pattern, host)) ?? []
+  return !host.endsWith('.') && addressOf(host) === null && patterns.some(saysWhole) ? `${host}.` : host
 }
 
 /** True when each ceiling admits the address that a name leads to, in every form of it. */

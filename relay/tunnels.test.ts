@@ -116,7 +116,7 @@ test('BUSY: the relay has as many tunnels as it may', async () => {
 
 test('an idle tunnel ends after its time, one in which something moves does not', async () => {
   await using echo = await startEcho()
-  await using relay = await startTestRelay(echo.port, { limits: { idleMillisecondsMax: 300 }, lookMilliseconds: 20 })
+  await using relay = await startTestRelay(echo.port, { limits: { idleMillisecondsMax: 3_000 }, lookMilliseconds: 20 })
   const [idle, busy] = [await relay.connect(), await relay.connect()]
   const talk = setInterval(() => busy.socket.write('x'), 10)
   assert.equal(await nextChunk(idle.socket), null)

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { findAttestation, readAttestation, sealAttestation, type AttestedPod } from './attestation.ts'
 import { createMemoryStore } from './memory-store.ts'
-import { attestationKey } from './object-keys.ts'
+import { attestationChainKey, attestationKey } from './object-keys.ts'
 import { BadDocument } from './shape.ts'
 import { recorderIdOf } from './recorder-key.ts'
-import { createTestRecorder, testEpoch, testIdentity, testKey, testSessionId } from './test-recording.ts'
+import { chainTestRecorders, createTestRecorder, testEpoch, testIdentity, testKey, testSessionId } from './test-recording.ts'
 import { createAttestations } from './verify/attestations.ts'
 import { verifyStore, type Finding, type Trust } from './verify.ts'
 
@@ -45,7 +45,7 @@ test('verify takes an attestation for what it is, and names one that was changed
   const findings = async (): Promise<string[]> => (await Array.fromAsync(verifyStore(store))).map(({ code, key }) => `${code} ${key}`)
   const before = await findings()
   store.objects.set(attestationKey(recorder), sealed.bytes)
-  assert.deepEqual(await findings(), [`ATTESTER_NOT_PINNED ${attestationKey(recorder)}`])
+  assert.deepEqual(await findings(), [`ATTESTER_NOT_PINNED ${attestationKey(recorder)}`, `ATTESTED_BEFORE_CHAIN ${attestationChainKey(1)}`])
   assert.deepEqual((await findAttestation(store, recorder))?.attestation.pod, pod)
   store.objects.set(attestationKey(recorder), sealAttestation({ recorder: testKey(2).id, time: testEpoch, pod }, testKey(9)).bytes)
   assert.deepEqual(await findings(), [`ATTESTATION_DAMAGED ${attestationKey(recorder)}`, ...before])
@@ -68,11 +68,13 @@ test('recorders that a trusted key attested are trusted, and no others', async (
   const codes = async (trust: Trust): Promise<string[]> => (await verified(store, trust)).map(({ code }) => code)
   attest(1, 9)
   attest(2, 9)
+  const head = await chainTestRecorders(store, [testKey(1).id, testKey(2).id])
   const control: Trust = { attesters: [testKey(9).publicKey] }
   assert.deepEqual(await codes({}), ['ATTESTER_NOT_PINNED', 'RECORDER_NOT_PINNED'], 'one line for the key, however many it attests')
   assert.deepEqual(await codes(control), ['RECORDER_UNTRUSTED'], 'nobody attested the third')
   assert.deepEqual(await codes({ ...control, recorders: [testKey(3).id] }), [])
   attest(3, 8)
+  await chainTestRecorders(store, [testKey(3).id], { head })
   const [untrusted] = await verified(store, control)
   assert.equal(untrusted?.code, 'RECORDER_UNTRUSTED')
   assert.ok(untrusted.message.includes(recorderIdOf(testKey(8).publicKey)), untrusted.message)
@@ -86,6 +88,7 @@ test('a whole store in which a session names another pod than its recorder’s i
   const told = { podUid: pod.podUid, podNamespace: 'shop' }
   await own.record([{ statements: 1 }, { statements: 1 }], { attested: { ...told, podName: pod.podName } })
   store.objects.set(attestationKey(recorder), sealed.bytes)
+  await chainTestRecorders(store, [recorder])
   const trust: Trust = { attesters: [testKey(9).publicKey] }
   assert.deepEqual(await verified(store, trust), [])
   const session = await own.record([{ statements: 1 }], { attested: { ...told, podName: 'admin-0' } })

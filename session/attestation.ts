@@ -4,10 +4,10 @@
  * Control writes it once, before it takes anything else of the recorder, and from then on takes nothing of that recorder from another
  * pod. It is signed with control's key, not the recorder's: whether that key is *yours* is for the reader to say, as with recorders.
  */
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { attestationKey } from './object-keys.ts'
 import { BadDocument, matching, nullable, object, oneOf, text, time, type Check } from './shape.ts'
-import { readSignedDocument, signDocument } from './signed-document.ts'
+import { keyThatSigned, readSignedDocument, signDocument } from './signed-document.ts'
 import type { RecorderKey } from './recorder-key.ts'
 import type { Store } from './stores/store.ts'
 
@@ -77,14 +77,7 @@ export function readAttestation(bytes: Buffer, recorder: string): ReadAttestatio
   const signed = readSignedDocument(bytes, 'attestation')
   const attestation = checkAttestation(signed.value, 'the attestation')
   if (attestation.recorder !== recorder) throw new BadDocument(`this is the attestation of recorder ${attestation.recorder}`)
-  let publicKey: KeyObject
-  try {
-    publicKey = createPublicKey({ key: Buffer.from(attestation.publicKey, 'base64'), format: 'der', type: 'spki' })
-  } catch (cause) {
-    throw new BadDocument('the attestation names no public key', { cause })
-  }
-  if (publicKey.asymmetricKeyType !== 'ed25519') throw new BadDocument('the attestation names no Ed25519 key')
-  if (!signed.isSignedBy(publicKey)) throw new BadDocument('the attestation is not signed by the key that it names')
+  const publicKey = keyThatSigned(signed, attestation.publicKey, 'the attestation')
   return { attestation, publicKey }
 }
 

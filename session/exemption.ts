@@ -5,12 +5,12 @@
  * Control states what the API server held when it looked. Who asked for it, and until when, is what the object says of itself: asserted, not proven.
  * Whether the key that signed it is *yours* is for the reader to say, as with attestations.
  */
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { sha256Of } from './digest.ts'
 import { exemptionKey } from './object-keys.ts'
 import type { RecorderKey } from './recorder-key.ts'
 import { BadDocument, dictionary, list, matching, natural, nullable, object, oneOf, text, time, type Check } from './shape.ts'
-import { readSignedDocument, signDocument } from './signed-document.ts'
+import { keyThatSigned, readSignedDocument, signDocument } from './signed-document.ts'
 import type { Store } from './stores/store.ts'
 
 /** 64 namespaces and 64 labels take a fifth of it. */
@@ -94,14 +94,7 @@ export function readExemption(bytes: Buffer, named: string): ReadExemption {
   if ((exemption.event === 'ended') !== (exemption.began !== null))
     throw new BadDocument('the record of an exemption names a beginning, and is one')
   if (idOf(exemption) !== named) throw new BadDocument('the record of an exemption lies under a name that is not its own')
-  let publicKey: KeyObject
-  try {
-    publicKey = createPublicKey({ key: Buffer.from(exemption.publicKey, 'base64'), format: 'der', type: 'spki' })
-  } catch (cause) {
-    throw new BadDocument('the record of an exemption names no public key', { cause })
-  }
-  if (publicKey.asymmetricKeyType !== 'ed25519') throw new BadDocument('the record of an exemption names no Ed25519 key')
-  if (!signed.isSignedBy(publicKey)) throw new BadDocument('the record of an exemption is not signed by the key that it names')
+  const publicKey = keyThatSigned(signed, exemption.publicKey, 'the record of an exemption')
   return { exemption, publicKey }
 }
 

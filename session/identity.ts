@@ -7,6 +7,10 @@
 import { dictionary, flag, natural, nullable, object, oneOf, optional, text, time, type Check } from './shape.ts'
 import { sessionIdCheck } from './session-id.ts'
 
+/** From least to most: without the content of results; with it; with it, and given to the agent only when the store has it. */
+export const recordingLevels = ['statements', 'results', 'stored'] as const
+export type RecordingLevel = (typeof recordingLevels)[number]
+
 export type SessionIdentity = {
   readonly version: 1
   /** UUID version 7: sorts by the time the session opened. */
@@ -26,11 +30,23 @@ export type SessionIdentity = {
   readonly serverParameters: Readonly<Record<string, string>>
   readonly versions: { readonly steno: string; readonly node: string }
   readonly policy: { readonly name: string; readonly hash: string } | null
+  /** What the recorder was told to keep of results; absent in recordings that are older, which keep all. */
+  readonly level?: RecordingLevel
   /** Facts checked outside the agent's reach: pod UID, ServiceAccount, owner, image digest. */
   readonly attested: Readonly<Record<string, string>>
   /** What the agent says of itself: application_name, OIDC subject, groups. */
   readonly asserted: Readonly<Record<string, string>>
+  /** What was asked for when the session began; absent in recordings that are older. */
+  readonly startup?: StartupParameters
   readonly trace: { readonly traceId: string; readonly spanId: string } | null
+}
+
+/** Parameters of the StartupMessage, but `user` and `database`; values that may be credentials are replaced. */
+export type StartupParameters = {
+  /** As the agent sent them. Asserted: a database may refuse or overrule them. */
+  readonly agent: Readonly<Record<string, string>>
+  /** What the operator's connection string adds in custody: its `options` come behind the agent's, and win. */
+  readonly operator: Readonly<Record<string, string>>
 }
 
 export type SessionClose = {
@@ -90,8 +106,10 @@ export const checkIdentity: Check<SessionIdentity> = object<SessionIdentity>({
   serverParameters: dictionary(text),
   versions: object<SessionIdentity['versions']>({ steno: text, node: text }),
   policy: nullable(policy),
+  level: optional(oneOf(...recordingLevels)),
   attested: dictionary(text),
   asserted: dictionary(text),
+  startup: optional(object<StartupParameters>({ agent: dictionary(text), operator: dictionary(text) })),
   trace: nullable(object<NonNullable<SessionIdentity['trace']>>({ traceId: text, spanId: text })),
 })
 

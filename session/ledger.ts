@@ -4,7 +4,9 @@
  * Each entry is one object that names the SHA-256 of the entry before, so none can be changed, dropped or put between.
  * What the chain alone cannot show is a cut-off tail; for that the recorder keeps the head (`ledger-head.ts`).
  */
+import type { KeyObject } from 'node:crypto'
 import { invariant } from '../base/invariant.ts'
+import { findLastNumber } from './last-number.ts'
 import { checkIndexReference, checkRecordRange, type IndexReference } from './manifest.ts'
 import { ledgerKey } from './object-keys.ts'
 import type { RecorderKey } from './recorder-key.ts'
@@ -12,6 +14,9 @@ import { sessionIdCheck } from './session-id.ts'
 import { BadDocument, flag, isObject, list, natural, nullable, object, oneOf, ordinal, sha256Hex, text, time, type Check } from './shape.ts'
 import { readSignedDocument, signDocument, type SignedDocument } from './signed-document.ts'
 import type { Store } from './stores/store.ts'
+
+/** What control takes at most; a longer object is no entry of a recorder's. */
+export const ledgerEntryBytesMax = 4 * 1024 * 1024
 
 export type RecorderStarted = { readonly kind: 'recorder-started'; readonly steno: string; readonly spool: string }
 export type SessionOpened = { readonly kind: 'session-opened'; readonly session: string; readonly opened: number }
@@ -141,32 +146,29 @@ export function readLedgerEntry(bytes: Buffer): { readonly entry: LedgerEntry; r
  * The number of the last entry that the store has of `recorder`; 0 when it has none. Looks from `from` on, where the entry is
  * known to exist (the local head), and asks for about twice the logarithm of what came since. @throws StoreUnavailable
  */
-export async function findLastLedgerNumber(store: Store, recorder: string, from = 0): Promise<number> {
-  const exists = async (number: number): Promise<boolean> => number === 0 || (await store.head(ledgerKey(recorder, number))) !== null
-  let known = (await exists(from)) ? from : 0
-  let step = 1
-  while (await exists(known + step)) {
-    known += step
-    step *= 2
-  }
-  for (let missing = known + step; missing - known > 1;) {
-    const middle = known + Math.floor((missing - known) / 2)
-    if (await exists(middle)) known = middle
-    else missing = middle
-  }
-  return known
+export function findLastLedgerNumber(store: Store, recorder: string, from = 0): Promise<number> {
+  return findLastNumber(async (number) => (await store.head(ledgerKey(recorder, number))) !== null, from)
 }
 
 /**
- * The last entry that the store has of `recorder`, or null when it has none; see `findLastLedgerNumber`.
- * @throws StoreUnavailable, BadDocument when the last entry is damaged or not the recorder's
+ * The last entry that the store has of `recorder`, or null when it has none; see `findLastLedgerNumber`. Whoever goes on behind it gives the
+ * recorder's `publicKey`: an entry that names a forged one as the one before would vouch for it. Null takes whatever lies there, for those who only
+ * tell people what a store says; what of it is true `verify` finds.
+ * @throws StoreUnavailable, BadDocument when the last entry is damaged, not the recorder's, or not signed by `publicKey`
  */
-export async function findLedgerHead(store: Store, recorder: string, from = 0): Promise<LedgerHead | null> {
+export async function findLedgerHead(
+  store: Store,
+  recorder: string,
+  { publicKey, from = 0 }: { readonly publicKey: KeyObject | null; readonly from?: number },
+): Promise<LedgerHead | null> {
   const known = await findLastLedgerNumber(store, recorder, from)
   if (known === 0) return null
-  const bytes = await store.get(ledgerKey(recorder, known))
+  const bytes = await store.range(ledgerKey(recorder, known), 0, ledgerEntryBytesMax + 1)
   if (bytes === null) throw new BadDocument(`the ledger entry ${known} vanished while it was read`)
+  if (bytes.length > ledgerEntryBytesMax) throw new BadDocument(`the ledger entry ${known} is longer than any`)
   const { entry, document } = readLedgerEntry(bytes)
   if (entry.recorder !== recorder || entry.number !== known) throw new BadDocument(`the ledger entry ${known} is not what its name says`)
+  if (publicKey !== null && !document.isSignedBy(publicKey))
+    throw new BadDocument(`the ledger entry ${known} is not signed by its recorder`)
   return { number: known, sha256: document.sha256 }
 }

@@ -153,9 +153,15 @@ async function summaryOf(
   }
 }
 
+/** Whether a session that has no end is still recorded, or its recorder was killed. @throws StoreUnavailable */
+export async function stateWithoutEnd(store: Store, recorder: string, now = Date.now()): Promise<'open' | 'killed'> {
+  return (await speaksStill(store, recorder, now)) ? 'open' : 'killed'
+}
+
 async function speaksStill(store: Store, recorder: string, now: number): Promise<boolean> {
   try {
-    const head = await findLedgerHead(store, recorder)
+    // Unproven, as all that a list says.
+    const head = await findLedgerHead(store, recorder, { publicKey: null })
     const bytes = head === null ? null : await store.get(ledgerKey(recorder, head.number))
     if (bytes === null) return false
     const { entry } = readLedgerEntry(bytes)

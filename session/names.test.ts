@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import {
+  attestationChainKey,
   attestationKey,
   exemptionKey,
   ledgerKey,
@@ -49,6 +50,7 @@ test('every name that is given is read back, and every store takes it', () => {
         [ledgerKey(recorder, number), { kind: 'ledger', recorder, number }],
         [recorderKey(recorder), { kind: 'recorder', recorder }],
         [attestationKey(recorder), { kind: 'attestation', recorder }],
+        [attestationChainKey(number), { kind: 'chain', number }],
         [exemptionKey(recorder), { kind: 'exemption', id: recorder }],
         [lossKey(recorder), { kind: 'loss', recorder }],
         [markKey(recorder, number), { kind: 'mark', recorder, number }],

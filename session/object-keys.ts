@@ -10,6 +10,8 @@ export const ledgersPrefix = 'ledger/'
 export const recordersPrefix = 'recorders/'
 /** What control checked of a recorder before it took anything of it. */
 export const attestationsPrefix = 'attested/'
+/** Control's chain of what it attested, which covers all recorders of a store. */
+export const attestationChainPrefix = `${attestationsPrefix}chain/`
 /** What control states of recorders that vanished. */
 export const lossesPrefix = 'lost/'
 /** What control states of pods that could be made without a sidecar. */
@@ -21,6 +23,7 @@ export const probesPrefix = 'probe/'
 
 const segmentDigits = 6
 const ledgerDigits = 12
+const chainDigits = 12
 const markDigits = 16
 
 /** The folder of a day in UTC, as `sessions/2026-11-21/`. */
@@ -61,6 +64,11 @@ export function attestationKey(recorder: string): string {
   return `${attestationsPrefix}${recorder}.json`
 }
 
+/** Written by control, never by a recorder. `number` counts from 1. */
+export function attestationChainKey(number: number): string {
+  return `${attestationChainPrefix}${String(number).padStart(chainDigits, '0')}.json`
+}
+
 /** Written by control, never by a recorder. */
 export function lossKey(recorder: string): string {
   return `${lossesPrefix}${recorder}.json`
@@ -87,6 +95,7 @@ export type ObjectName =
   | { readonly kind: 'ledger'; readonly recorder: string; readonly number: number }
   | { readonly kind: 'recorder'; readonly recorder: string }
   | { readonly kind: 'attestation'; readonly recorder: string }
+  | { readonly kind: 'chain'; readonly number: number }
   | { readonly kind: 'loss'; readonly recorder: string }
   | { readonly kind: 'mark'; readonly recorder: string; readonly number: number }
   | { readonly kind: 'exemption'; readonly id: string }
@@ -106,6 +115,7 @@ function guess(key: string): ObjectName {
   if (top === 'probe') return { kind: 'probe' }
   if (top === 'recorders' && rest.length === 1) return { kind: 'recorder', recorder: rest[0]!.replace(/\.json$/, '') }
   if (top === 'attested' && rest.length === 1) return { kind: 'attestation', recorder: rest[0]!.replace(/\.json$/, '') }
+  if (top === 'attested' && rest.length === 2 && rest[0] === 'chain') return { kind: 'chain', number: numberIn(rest[1]!) }
   if (top === 'lost' && rest.length === 1) return { kind: 'loss', recorder: rest[0]!.replace(/\.json$/, '') }
   if (top === 'exemptions' && rest.length === 1) return { kind: 'exemption', id: rest[0]!.replace(/\.json$/, '') }
   if (top === 'marks' && rest.length === 2) return { kind: 'mark', recorder: rest[0]!, number: numberIn(rest[1]!) }
@@ -132,6 +142,8 @@ function keyOf(name: ObjectName): string | null {
       return isRecorderId(name.recorder) ? recorderKey(name.recorder) : null
     case 'attestation':
       return isRecorderId(name.recorder) ? attestationKey(name.recorder) : null
+    case 'chain':
+      return name.number > 0 ? attestationChainKey(name.number) : null
     case 'loss':
       return isRecorderId(name.recorder) ? lossKey(name.recorder) : null
     case 'mark':

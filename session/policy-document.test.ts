@@ -5,8 +5,11 @@ import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import {
-  comparePolicyOrder,
+  hasReached,
+  placeAfter,
   policyDocumentBytesMax,
+  positionsIn,
+  positionsText,
   readPolicyDocument,
   sealPolicyDocument,
   type PolicyDocument,
@@ -80,8 +83,12 @@ for (const [what, changed] of [
   ['a generation with a sign', { generation: '-1' }],
   ['a generation with a zero before it', { generation: '01' }],
   ['a hash of another length', { policy: { names: [], hash: 'ab' } }],
-  ['a TLS mode that it does not know', { databases: [{ ...fields.databases[0]!, tlsMode: 'prefer' }] }],
+  ['a level that is no name of one', { recording: { ...fields.recording, level: 'results; and more' } }],
+  ['a level that is a number', { recording: { ...fields.recording, level: 7 } }],
+  ['no level', { recording: { ...fields.recording, level: undefined } }],
+  ['a TLS mode that is empty', { databases: [{ ...fields.databases[0]!, tlsMode: '' }] }],
   ['no databases', { databases: undefined }],
+  ['positions of some kinds only', { positions: { sessionPolicies: '1', pod: '1' } }],
 ] as const) {
   test(`a signed document with ${what} is refused`, () => {
     const { bytes } = signDocument({ type: 'policy', version: 1, ...fields, ...changed }, key)
@@ -102,12 +109,85 @@ test('of two documents the lower is refused once the higher is known, and the sa
         BigInt(next.generation) > BigInt(known.generation) || (next.generation === known.generation && next.time >= known.time)
       if (isHigher) assert.equal(read(bytes, known).generation, next.generation)
       else assert.throws(() => read(bytes, known), { why: 'older' })
-      assert.equal(Math.sign(comparePolicyOrder(next, known)) + Math.sign(comparePolicyOrder(known, next)), 0)
+      const there = placeAfter(known, next)
+      assert.equal(placeAfter(next, known), there === 'same' ? 'same' : there === 'ahead' ? 'behind' : 'ahead')
     }),
   )
+})
+
+const kinds = ['sessionPolicies', 'clusterSessionPolicies', 'namespaces', 'pod'] as const
+const positions = fc.record(Object.fromEntries(kinds.map((kind) => [kind, fc.integer({ min: 0, max: 3 }).map(String)])), {
+  noNullPrototype: true,
+}) as fc.Arbitrary<NonNullable<PolicyDocument['positions']>>
+
+test('a document that knows less of one kind of object is refused, however much more it knows of another and however high its generation', () => {
+  const order = fc.record({ generation: fc.integer({ min: 0, max: 9 }).map(String), time: fc.integer({ min: 0, max: 3 }), positions })
+  fc.assert(
+    fc.property(order, order, (known, next) => {
+      const { bytes } = sealPolicyDocument({ ...fields, ...next }, key)
+      const steps = kinds.map((kind) => Number(next.positions[kind]) - Number(known.positions[kind]))
+      const isBehind = steps.some((step) => step < 0) || (steps.every((step) => step === 0) && next.time < known.time)
+      if (isBehind) assert.throws(() => read(bytes, known), { why: 'older' })
+      else assert.deepEqual(read(bytes, known).positions, next.positions)
+      assert.equal(
+        hasReached(next.positions, known.positions),
+        steps.every((step) => step >= 0),
+      )
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('beside a document without positions, generations count', () => {
+  const known = { generation: '10', time: 1, positions: { sessionPolicies: '9', clusterSessionPolicies: '9', namespaces: '9', pod: '9' } }
+  assert.equal(placeAfter(known, { generation: '11', time: 0 }), 'ahead')
+  assert.equal(placeAfter(known, { generation: '9', time: 2 }), 'behind')
+  assert.equal(placeAfter({ generation: '11', time: 0 }, known), 'behind')
+})
+
+test('positions are written in one way, and nothing else is read as such', () => {
+  fc.assert(fc.property(positions, (each) => assert.deepEqual(positionsIn(positionsText(each)), each)))
+  for (const text of ['', '1,2,3', '1,2,3,4,5', '1,2,3,x', '1,2,3,-4', '01,2,3,4', '1, 2,3,4']) assert.equal(positionsIn(text), null, text)
 })
 
 test('what a later release adds is no reason to refuse', () => {
   const { bytes } = signDocument({ type: 'policy', version: 1, ...fields, more: true }, key)
   assert.equal(read(bytes).generation, fields.generation)
+})
+
+for (const [field, takenAs, changed, expected] of [
+  ['recording.level', 'stored', { recording: { ...fields.recording, level: 'verbatim' } }, { ...fields.recording, level: 'stored' }],
+  [
+    'recording.onFailure',
+    'block',
+    { recording: { ...fields.recording, onFailure: 'verbatim' } },
+    { ...fields.recording, onFailure: 'block' },
+  ],
+  ['enforcement.mode', 'Relay', { enforcement: { mode: 'verbatim', onOpenPath: 'Report' } }, { mode: 'Relay', onOpenPath: 'Report' }],
+  [
+    'enforcement.onOpenPath',
+    'Block',
+    { enforcement: { mode: 'CredentialsOnly', onOpenPath: 'verbatim' } },
+    { mode: 'CredentialsOnly', onOpenPath: 'Block' },
+  ],
+  [
+    'tls.mode of orders',
+    'verify-full',
+    { databases: [{ ...fields.databases[0]!, tlsMode: 'verbatim' }] },
+    [{ ...fields.databases[0]!, tlsMode: 'verify-full' }],
+  ],
+] as const) {
+  test(`a value of a later release counts as the strictest, and is told: ${field}`, () => {
+    const { bytes } = signDocument({ type: 'policy', version: 1, ...fields, ...changed }, key)
+    const [name = ''] = Object.keys(changed)
+    assert.deepEqual(read(bytes), {
+      ...{ type: 'policy', version: 1, ...fields, [name]: expected },
+      unknown: [{ field, value: 'verbatim', takenAs }],
+    })
+  })
+}
+
+test('what a document says of unknown values itself counts for nothing', () => {
+  const { bytes } = signDocument({ type: 'policy', version: 1, ...fields, unknown: 'none' }, key)
+  assert.equal(Object.hasOwn(read(bytes), 'unknown'), false)
 })

@@ -5,13 +5,13 @@
  * at that time. A recorder that comes back may still store more; what is really missing is the reader's to compute, from the mark and the store.
  * Whether the key that signed it is *yours* is for the reader to say, as with attestations.
  */
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { readHighWaterMark, type HighWaterMark, type MarkedSession, type UnnamedSessions } from './high-water-mark.ts'
 import { lossKey } from './object-keys.ts'
 import type { RecorderKey } from './recorder-key.ts'
 import { sessionIdCheck } from './session-id.ts'
 import { BadDocument, list, matching, natural, nullable, object, oneOf, ordinal, sha256Hex, text, time, type Check } from './shape.ts'
-import { readSignedDocument, signDocument } from './signed-document.ts'
+import { keyThatSigned, readSignedDocument, signDocument } from './signed-document.ts'
 import type { Store } from './stores/store.ts'
 
 /** Of processes before the last. */
@@ -112,14 +112,7 @@ export function readRecorderLoss(bytes: Buffer, recorder: string): ReadLoss {
   const signed = readSignedDocument(bytes, 'recorder-loss')
   const loss = checkLoss(signed.value, 'the statement of loss')
   if (loss.recorder !== recorder) throw new BadDocument(`this is the statement of loss of recorder ${loss.recorder}`)
-  let publicKey: KeyObject
-  try {
-    publicKey = createPublicKey({ key: Buffer.from(loss.publicKey, 'base64'), format: 'der', type: 'spki' })
-  } catch (cause) {
-    throw new BadDocument('the statement of loss names no public key', { cause })
-  }
-  if (publicKey.asymmetricKeyType !== 'ed25519') throw new BadDocument('the statement of loss names no Ed25519 key')
-  if (!signed.isSignedBy(publicKey)) throw new BadDocument('the statement of loss is not signed by the key that it names')
+  const publicKey = keyThatSigned(signed, loss.publicKey, 'the statement of loss')
   const mark = loss.mark === null ? null : markOf(loss.mark, recorder)
   return { loss, publicKey, mark, earlierMarks: loss.earlierMarks.map((textOfMark) => markOf(textOfMark, recorder)) }
 }

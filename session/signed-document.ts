@@ -4,7 +4,7 @@
  * The JSON's `type` field is signed too, so one kind of document never passes for another. There is exactly one
  * spelling of a document: anything before, between or behind the lines is refused.
  */
-import { verify, type KeyObject } from 'node:crypto'
+import { createPublicKey, verify, type KeyObject } from 'node:crypto'
 import { sha256Of } from './digest.ts'
 import type { RecorderKey } from './recorder-key.ts'
 import { BadDocument, isObject, parseJson } from './shape.ts'
@@ -52,4 +52,21 @@ export function readSignedDocument(bytes: Buffer, type: string): SignedDocument 
   if (!isObject(value) || value['type'] !== type) throw new BadDocument(`this is not a ${type}`)
   if (value['version'] !== 1) throw new BadDocument(`the ${type} is not of version 1, which this release reads`)
   return { value, sha256: sha256Of(bytes), isSignedBy: (publicKey) => verify(null, line, publicKey, signature) }
+}
+
+/**
+ * The Ed25519 key that a document names, in base64 of the DER (SPKI) form, once it is proven that it signed it. Whether to trust it is the caller's to say.
+ * `what` is the document, for errors.
+ * @throws BadDocument
+ */
+export function keyThatSigned(signed: Pick<SignedDocument, 'isSignedBy'>, named: string, what: string): KeyObject {
+  let publicKey: KeyObject
+  try {
+    publicKey = createPublicKey({ key: Buffer.from(named, 'base64'), format: 'der', type: 'spki' })
+  } catch (cause) {
+    throw new BadDocument(`${what} names no public key`, { cause })
+  }
+  if (publicKey.asymmetricKeyType !== 'ed25519') throw new BadDocument(`${what} names no Ed25519 key`)
+  if (!signed.isSignedBy(publicKey)) throw new BadDocument(`${what} is not signed by the key that it names`)
+  return publicKey
 }

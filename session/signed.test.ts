@@ -150,7 +150,7 @@ test('an event of a kind or shape that is not known is refused', () => {
 test('the last entry is found from nothing or from an older head, in about the logarithm of what came since', async () => {
   const store = createMemoryStore()
   const ledger = createLedger({ key, head: null })
-  assert.equal(await findLedgerHead(store, key.id), null)
+  assert.equal(await findLedgerHead(store, key.id, key), null)
   for (let number = 1; number <= 70; number++) {
     const { objectKey, bytes, head } = ledger.entry([{ kind: 'heartbeat', openSessions: 0 }], testEpoch)
     await putOnce(store, objectKey, bytes)
@@ -158,12 +158,12 @@ test('the last entry is found from nothing or from an older head, in about the l
     const counting = { ...store, head: (asking: string) => ((asked += 1), store.head(asking)) }
     for (const from of [0, number >> 1, number, 5]) {
       asked = 0
-      assert.deepEqual(await findLedgerHead(counting, key.id, from), head)
+      assert.deepEqual(await findLedgerHead(counting, key.id, { publicKey: key.publicKey, from }), head)
       assert.ok(asked <= 2 * Math.log2(number + 2) + 4, `asked ${asked} times`)
     }
   }
   store.objects.set(ledgerKey(key.id, 70), Buffer.from('damaged'))
-  await assert.rejects(findLedgerHead(store, key.id), BadDocument)
+  await assert.rejects(findLedgerHead(store, key.id, key), BadDocument)
 })
 
 test('the local head is replaced as a whole and a damaged one is not believed', async () => {

@@ -4,10 +4,12 @@
  * Everything is deterministic (key, ids, times), so that golden files and worked examples can be made again.
  */
 import { createPrivateKey } from 'node:crypto'
+import { sealChainEntry, type ChainHead } from './attestation-chain.ts'
 import type { Gap, PolicyChange, SessionIdentity } from './identity.ts'
-import { createLedger, type LedgerEvent, type LedgerHead } from './ledger.ts'
+import type { DeliveredUnstored } from './delivered-unstored.ts'
+import { createLedger, findLedgerHead, type LedgerEvent, type LedgerHead } from './ledger.ts'
 import { sealManifest, type ManifestSegment } from './manifest.ts'
-import { ledgerKey, manifestKey, segmentKey, statementIndexKey } from './object-keys.ts'
+import { attestationChainKey, attestationKey, ledgerKey, manifestKey, segmentKey, statementIndexKey } from './object-keys.ts'
 import { putOnce } from './put-once.ts'
 import { publishRecorder, recorderKeyOf, type RecorderKey } from './recorder-key.ts'
 import { encodeRecord, recordType, type SessionRecord } from './records.ts'
@@ -60,6 +62,8 @@ type TestRecordingOptions = {
   /** Comes behind the statements of the first segment; what begins later is judged by it. */
   readonly policyChange?: PolicyChange
   readonly attested?: Readonly<Record<string, string>>
+  /** Records behind the statements of the first segment. */
+  readonly deliveredUnstored?: readonly DeliveredUnstored[]
 }
 
 export type TestSegment = { readonly statements: number }
@@ -76,6 +80,35 @@ export function queryFrame(sql: string): Buffer {
   return Buffer.concat([head, body])
 }
 
+/**
+ * The next entry of control's chain behind `head`, signed with the key of seed 9: it names the recorders with their attestations and the first entries
+ * of their ledgers, or the last ones for `when: 'ended'`.
+ */
+export async function chainTestRecorders(
+  store: Store,
+  recorders: readonly string[],
+  {
+    head = null,
+    when = 'began',
+    by = 9,
+  }: { readonly head?: ChainHead | null; readonly when?: 'began' | 'ended'; readonly by?: number } = {},
+): Promise<ChainHead> {
+  const digestOf = async (objectKey: string): Promise<string> => sha256Of((await store.get(objectKey))!)
+  const named = await Promise.all(
+    recorders.map(async (recorder) => ({
+      recorder,
+      attestation: await digestOf(attestationKey(recorder)),
+      ledger:
+        when === 'ended'
+          ? (await findLedgerHead(store, recorder, { publicKey: null }))!
+          : { number: 1, sha256: await digestOf(ledgerKey(recorder, 1)) },
+    })),
+  )
+  const { number, bytes, sha256 } = sealChainEntry({ head, time: testEpoch, recorders: named }, testKey(by))
+  await putOnce(store, attestationChainKey(number), bytes)
+  return { number, sha256 }
+}
+
 /** A recorder that writes into `store`; `options` let a test leave out or twist what an attacker or a crash would. */
 export async function createTestRecorder(
   store: Store,
@@ -83,11 +116,11 @@ export async function createTestRecorder(
 ) {
   const key = testKey(seed)
   const ledger = createLedger({ key, head })
-  let now = start
+  const clock: Clock = { now: start }
   let sessions = 0
   const log = async (...events: LedgerEvent[]): Promise<void> => {
-    now += 10
-    const { objectKey, bytes } = ledger.entry(events, now)
+    clock.now += 10
+    const { objectKey, bytes } = ledger.entry(events, clock.now)
     await putOnce(store, objectKey, bytes)
   }
   await publishRecorder(store, key)
@@ -103,11 +136,11 @@ export async function createTestRecorder(
     /** One session with the given number of statements in each segment; `close: false` leaves it open. */
     async record(
       segments: readonly TestSegment[],
-      { close = true, gap = false, tag = '', attested = {}, policyChange }: TestRecordingOptions = {},
+      { close = true, gap = false, tag = '', attested = {}, policyChange, deliveredUnstored = [] }: TestRecordingOptions = {},
     ): Promise<string> {
-      now += 1000
+      clock.now += 1000
       sessions += 1
-      const opened = now
+      const opened = clock.now
       const session = testSessionId(opened, seed * 1000 + sessions)
       const identity = { ...testIdentity(session, opened, key.id), attested }
       const gaps: Gap[] = []
@@ -116,33 +149,13 @@ export async function createTestRecorder(
       let from = 0
       let statement = 0
       await log({ kind: 'session-opened', session, opened })
-      for (const [index, { statements: count }] of segments.entries()) {
-        const number = index + 1
+      for (const [at, { statements: count }] of segments.entries()) {
+        const number = at + 1
         const last = close && number === segments.length
-        const records: SessionRecord[] = []
-        const add = (type: number, payload: Buffer): void => {
-          now += 0.5
-          records.push({ type, flags: 0, session: sessions, time: now, payload })
-        }
-        const statements: (IndexedStatement & { sql: string; started: number })[] = []
-        if (number === 1) add(recordType.sessionOpen, payloadOf(identity))
-        for (let made = 0; made < count; made++) {
-          statement += 1
-          const sql = `select ${statement} ${tag}`
-          const first = from + records.length
-          add(recordType.frontend, queryFrame(sql))
-          add(recordType.backend, Buffer.from('C\0\0\0\rSELECT 1\0Z\0\0\0\x05I', 'latin1'))
-          const judgedBy = policyChange !== undefined && number > 1 ? { policy: policyChange.policy.hash } : {}
-          statements.push({ ...judgedBy, number: statement, place: { first, last: first + 1 }, sql, started: now })
-        }
-        if (gap && number === 1) {
-          gaps.push({ from: now, to: now + 1, frontendBytes: 10, backendBytes: 20, reason: 'the disk was full' })
-          add(recordType.gap, payloadOf(gaps[0]))
-        }
-        if (policyChange !== undefined && number === 1) add(recordType.policyChange, payloadOf(policyChange))
-        if (last) add(recordType.sessionClose, payloadOf({ closed: now + 0.5, reason: 'terminated', recovered: false }))
-        // A notice, which belongs to no statement: a segment is never empty.
-        if (records.length === 0) add(recordType.backend, Buffer.from('N\0\0\0\x0bMhello\0\0', 'latin1'))
+        const plan = { identity, policyChange, deliveredUnstored, tag, gap, number, count, last, from, statement }
+        const { records, statements, gap: told } = contentOf(plan, sessions, clock)
+        if (told !== null) gaps.push(told)
+        statement += count
         const to = from + records.length
         const fields: SegmentFields = {
           session,
@@ -157,31 +170,15 @@ export async function createTestRecorder(
           recovered: false,
           identity,
         }
-        const sealed = sealSegment(fields, records.map(encodeRecord))
-        const indexBytes = encodeStatementIndex(session, number, statements)
-        const objectKey = segmentKey(session, number)
-        const indexKey = statementIndexKey(session, number)
-        await putOnce(store, objectKey, sealed.bytes)
-        await putOnce(store, indexKey, indexBytes)
-        const reference = { key: indexKey, sha256: sha256Of(indexBytes), bytes: indexBytes.length, statements: count }
-        const { sha256, rawBytes } = sealed
-        stored.push({ number, key: objectKey, sha256, bytes: sealed.bytes.length, rawBytes, records: { from, to }, index: reference })
-        await log({
-          kind: 'segment-stored',
-          session,
-          number,
-          key: objectKey,
-          sha256,
-          bytes: sealed.bytes.length,
-          index: reference,
-          records: { from, to },
-          last,
-        })
+        const segment = await putSegment(store, fields, records, statements)
+        stored.push(segment)
+        const { key: objectKey, sha256, bytes, index } = segment
+        await log({ kind: 'segment-stored', session, number, key: objectKey, sha256, bytes, index, records: { from, to }, last })
         previous = sha256
         from = to
       }
       if (!close) return session
-      const closing = { closed: now - 10, reason: 'terminated', recovered: false } as const
+      const closing = { closed: clock.now - 10, reason: 'terminated', recovered: false } as const
       const manifest = sealManifest(
         {
           session,
@@ -206,4 +203,74 @@ export async function createTestRecorder(
       return session
     },
   }
+}
+
+/** Milliseconds since 1970, set by what is recorded. */
+type Clock = { now: number }
+
+/** What one segment of a session is made of: which statements, from which record on, and what comes besides them. */
+type SegmentPlan = {
+  readonly identity: SessionIdentity
+  readonly policyChange: PolicyChange | undefined
+  readonly deliveredUnstored: readonly DeliveredUnstored[]
+  readonly tag: string
+  readonly gap: boolean
+  readonly number: number
+  /** How many statements. */
+  readonly count: number
+  readonly last: boolean
+  /** The number of its first record, and of the statement before its first. */
+  readonly from: number
+  readonly statement: number
+}
+
+type TestStatement = IndexedStatement & { readonly sql: string; readonly started: number }
+
+/** The records of a segment, the lines of its index, and the gap that is in it. */
+function contentOf(plan: SegmentPlan, sessionInSpool: number, clock: Clock) {
+  const { policyChange, number, count } = plan
+  const records: SessionRecord[] = []
+  const add = (type: number, payload: Buffer): void => {
+    clock.now += 0.5
+    records.push({ type, flags: 0, session: sessionInSpool, time: clock.now, payload })
+  }
+  const statements: TestStatement[] = []
+  if (number === 1) add(recordType.sessionOpen, payloadOf(plan.identity))
+  for (let made = 1; made <= count; made++) {
+    const statement = plan.statement + made
+    const sql = `select ${statement} ${plan.tag}`
+    const first = plan.from + records.length
+    add(recordType.frontend, queryFrame(sql))
+    add(recordType.backend, Buffer.from('C\0\0\0\rSELECT 1\0Z\0\0\0\x05I', 'latin1'))
+    const judgedBy = policyChange !== undefined && number > 1 ? { policy: policyChange.policy.hash } : {}
+    statements.push({ ...judgedBy, number: statement, place: { first, last: first + 1 }, sql, started: clock.now })
+  }
+  let gap: Gap | null = null
+  if (plan.gap && number === 1) {
+    gap = { from: clock.now, to: clock.now + 1, frontendBytes: 10, backendBytes: 20, reason: 'the disk was full' }
+    add(recordType.gap, payloadOf(gap))
+  }
+  if (policyChange !== undefined && number === 1) add(recordType.policyChange, payloadOf(policyChange))
+  if (number === 1) for (const each of plan.deliveredUnstored) add(recordType.deliveredUnstored, payloadOf(each))
+  if (plan.last) add(recordType.sessionClose, payloadOf({ closed: clock.now + 0.5, reason: 'terminated', recovered: false }))
+  // A notice, which belongs to no statement: a segment is never empty.
+  if (records.length === 0) add(recordType.backend, Buffer.from('N\0\0\0\x0bMhello\0\0', 'latin1'))
+  return { records, statements, gap }
+}
+
+/** Seals a segment and its index, puts both, and gives what the manifest says of them. */
+async function putSegment(
+  store: Store,
+  fields: SegmentFields,
+  records: readonly SessionRecord[],
+  statements: readonly TestStatement[],
+): Promise<ManifestSegment & { readonly index: NonNullable<ManifestSegment['index']> }> {
+  const { session, number } = fields
+  const { bytes, sha256, rawBytes } = sealSegment(fields, records.map(encodeRecord))
+  const indexBytes = encodeStatementIndex(session, number, statements)
+  const [key, indexKey] = [segmentKey(session, number), statementIndexKey(session, number)]
+  await putOnce(store, key, bytes)
+  await putOnce(store, indexKey, indexBytes)
+  const index = { key: indexKey, sha256: sha256Of(indexBytes), bytes: indexBytes.length, statements: statements.length }
+  return { number, key, sha256, bytes: bytes.length, rawBytes, records: fields.records, index }
 }

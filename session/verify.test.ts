@@ -391,7 +391,7 @@ test('of a store with several sessions only those asked for are verified, and al
   let counts: VerifyCounts | null = null
   const options = { sessions: [wanted], trust: { recorders: [key.id] }, onProgress: (next: VerifyCounts) => void (counts = next) }
   assert.deepEqual(await Array.fromAsync(verifyStore(store, options)), [])
-  assert.deepEqual(counts, { sessions: 1, segments: 1, statements: 1, ledgerEntries: 7, attestedRecorders: 0 })
+  assert.deepEqual(counts, { sessions: 1, segments: 1, statements: 1, leftOutBytes: 0, ledgerEntries: 7, attestedRecorders: 0 })
   store.objects.delete(ledgerKey(key.id, 2))
   assert.deepEqual((await Array.fromAsync(verifyStore(store, options)))[0]?.code, 'LEDGER_HOLE')
 })

@@ -4,12 +4,14 @@
  * Reads the store once, in the order of its keys: ledgers and recorders first, then session by session. Memory: one
  * segment, one session's ledger events, and what `verify/ledger-books.ts` holds of all sessions (about 150 bytes each).
  * Needs nothing but the store and what the caller trusts. What it can find without a trusted head: every change but a
- * cut of the ledger's last entries together with all objects that they name.
+ * cut of the ledger's last entries together with all objects that they name; of recorders that control attests also all of one recorder,
+ * unless its chain of attestations is cut along.
  */
 import { ledgersPrefix, lossesPrefix, marksPrefix, nameOf, recordersPrefix, sessionPrefix } from './object-keys.ts'
 import { sessionTime } from './session-id.ts'
 import type { ObjectInformation, Store } from './stores/store.ts'
-import { verifyExemption } from './verify/exemptions.ts'
+import { createAttestationChain, type ChainCounts } from './verify/attestation-chain.ts'
+import { createExemptions } from './verify/exemptions.ts'
 import { finding, type Finding } from './verify/finding.ts'
 import { createLedgerBooks, type Trust } from './verify/ledger-books.ts'
 import { verifySession } from './verify/verify-session.ts'
@@ -21,9 +23,13 @@ export type VerifyCounts = {
   readonly sessions: number
   readonly segments: number
   readonly statements: number
+  /** Of results, that recordings at level `statements` say they do not hold. */
+  readonly leftOutBytes: number
   readonly ledgerEntries: number
   /** Recorders that are trusted because a key of `trust.attesters` attested them. */
   readonly attestedRecorders: number
+  /** Of control's chain of attestations; absent where there is none, and of single sessions. */
+  readonly chain?: ChainCounts
 }
 
 export type VerifyOptions = {
@@ -42,26 +48,45 @@ export async function* verifyStore(
   store: Store,
   { sessions, trust = {}, onProgress = () => {} }: VerifyOptions = {},
 ): AsyncGenerator<Finding> {
-  const books = createLedgerBooks(store, trust)
-  const counts = { sessions: 0, segments: 0, statements: 0, ledgerEntries: 0, attestedRecorders: 0 }
+  const { attesters = [], chainHead: head = null } = trust
+  const chain = createAttestationChain(store, { attesters, head })
+  const books = createLedgerBooks(store, trust, chain.ledgerOf)
+  const counts = { sessions: 0, segments: 0, statements: 0, leftOutBytes: 0, ledgerEntries: 0 }
+  const exemptions = createExemptions(store, attesters)
   const seen = new Set<string>()
   let current = null as { readonly session: string; readonly objects: ObjectInformation[] } | null
   let ledgersRead = false
 
-  async function* check(session: string, objects: readonly ObjectInformation[]): AsyncGenerator<Finding> {
-    if (!ledgersRead) yield* books.finish()
+  /** Once all ledgers that the store listed were taken. */
+  async function* finishLedgers(): AsyncGenerator<Finding> {
+    if (ledgersRead) return
     ledgersRead = true
+    if (sessions !== undefined) return yield* books.finish()
+    yield* chain.meetNamed(books)
+    yield* books.finish()
+    yield* chain.findUnnamed(books)
+  }
+
+  function told(): VerifyCounts {
+    const named = chain.counts()
+    return { ...counts, attestedRecorders: books.attestedCount(), ...(named === null ? {} : { chain: named }) }
+  }
+
+  async function* check(session: string, objects: readonly ObjectInformation[]): AsyncGenerator<Finding> {
+    yield* finishLedgers()
     seen.add(session)
     counts.sessions += 1
     yield* verifySession(store, books, session, objects, {
       onSegment: () => {
         counts.segments += 1
-        onProgress({ ...counts })
+        onProgress(told())
       },
-      onStatements: (count) => (counts.statements += count),
+      onStatements(count, leftOutBytes) {
+        counts.statements += count
+        counts.leftOutBytes += leftOutBytes
+      },
     })
-    counts.attestedRecorders = books.attestedCount()
-    onProgress({ ...counts })
+    onProgress(told())
   }
 
   for await (const object of objectsToVerify(store, sessions)) {
@@ -76,7 +101,7 @@ export async function* verifyStore(
       case 'ledger':
         yield* books.take(name.recorder, name.number)
         counts.ledgerEntries += 1
-        onProgress({ ...counts })
+        onProgress(told())
         break
       case 'recorder':
         yield* books.meet(name.recorder)
@@ -85,8 +110,11 @@ export async function* verifyStore(
         if ((yield* books.attestations.of(name.recorder)).kind === 'absent')
           yield finding('ATTESTATION_DAMAGED', 'the attestation is no readable object', { key: object.key })
         break
+      case 'chain':
+        yield* chain.take(name.number)
+        break
       case 'exemption':
-        yield* verifyExemption(store, name.id, trust.attesters ?? [])
+        yield* exemptions.take(name.id)
         break
       case 'loss':
       case 'mark':
@@ -101,13 +129,13 @@ export async function* verifyStore(
         current.objects.push(object)
     }
   }
+  yield* exemptions.finish()
   if (current !== null) yield* check(current.session, current.objects)
-  if (!ledgersRead) yield* books.finish()
-  ledgersRead = true
+  yield* finishLedgers()
   // Sessions of which nothing is left but what the ledger says.
   for (const session of sessions ?? books.sessions()) if (!seen.has(session)) yield* check(session, [])
   yield* books.losses.unseen((session) => sessions === undefined || sessions.includes(session))
-  onProgress({ ...counts, attestedRecorders: books.attestedCount() })
+  onProgress(told())
 }
 
 async function* objectsToVerify(store: Store, sessions: readonly string[] | undefined): AsyncGenerator<ObjectInformation> {

@@ -7,16 +7,19 @@
 import type net from 'node:net'
 import type { Log } from '../base/log.ts'
 import { KnownError, messageOf } from '../base/errors.ts'
+import { redactStartupValue } from '../postgres/redaction/redact-startup.ts'
 import { BadStartup, encodeErrorResponse } from '../postgres/startup-messages.ts'
 import type { ErrorFields } from '../postgres/statement.ts'
-import type { SessionClose, SessionIdentity } from '../session/identity.ts'
+import type { RecordingLevel, SessionClose, SessionIdentity, StartupParameters } from '../session/identity.ts'
 import { newSessionId } from '../session/session-id.ts'
 import { readAgentStartup, type AgentStartup } from './agent-startup.ts'
 import { tlsDescription } from './agent-tls.ts'
 import type { CancelRegistry } from './cancel-registry.ts'
 import { startInCustody, type TokenVerifier } from './custody.ts'
+import type { HeldStatements } from './held-statements.ts'
 import type { Meter } from './meter.ts'
 import { startPassThrough } from './pass-through.ts'
+import { recordedStartup } from './recorded-startup.ts'
 import { startRecordedSession, type RecordedSession } from './recorded-session.ts'
 import type { ListenerSettings, RecorderSettings } from './settings.ts'
 import { SessionRefused, type Refusal } from './session-refused.ts'
@@ -31,10 +34,12 @@ export type ConnectionContext = Pick<RecorderSettings, 'connectionsMax' | 'start
   /** The one that the connection came to. */
   readonly listener: ListenerSettings
   readonly surroundings: NonNullable<RecorderSettings['surroundings']>
+  readonly level: RecordingLevel
   readonly changedBy: NonNullable<RecorderSettings['changedBy']>
   readonly log: Log
   readonly meter: Meter
   readonly turns: Turns
+  readonly heldStatements: HeldStatements
   /** Null at a level at which nothing waits for the store. */
   readonly withholding: Withholding | null
   readonly cancels: CancelRegistry
@@ -103,6 +108,7 @@ export async function serveConnection(
         `Close connections that are not used, or raise ${context.changedBy.connections}.`,
       )
     throwIfClosed(context)
+    const recorded = recordedStartup(startup.parameters, listener.upstream)
     await listener.admit?.({ signal: gone.signal })
     const upstream = await (listener.upstream.user === null
       ? startPassThrough(startup, context, gone.signal)
@@ -114,7 +120,7 @@ export async function serveConnection(
     }
     if (context.wayRefusal() !== null) upstream.socket.destroy()
     throwIfClosed(context)
-    beginSession(startup, upstream, context)
+    beginSession(startup, recorded, upstream, context)
   } catch (error) {
     meter.connectionRejected(reasonOf(error))
     if (!(error instanceof PeerGone))
@@ -130,12 +136,17 @@ function throwIfClosed({ wayRefusal }: ConnectionContext): void {
   if (refusal !== null) throw new SessionRefused(refusal.code, refusal.message, refusal.hint)
 }
 
-function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: StartedUpstream, context: ConnectionContext): void {
+function beginSession(
+  startup: AgentStartup & { kind: 'startup' },
+  recorded: StartupParameters,
+  upstream: StartedUpstream,
+  context: ConnectionContext,
+): void {
   const number = context.nextSessionNumber()
   const opened = Date.now()
   const { protocol } = upstream
   const cancelKey = context.cancels.issue({ host: upstream.target, processId: upstream.processId, key: upstream.cancelKey }, protocol)
-  const applicationName = startup.parameters.get('application_name')
+  const applicationName = recorded.agent['application_name']
   const identity: SessionIdentity = {
     version: 1,
     session: newSessionId(opened),
@@ -148,10 +159,15 @@ function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: Sta
     user: upstream.user,
     database: upstream.database,
     protocol,
-    serverParameters: upstream.serverParameters,
+    // The server repeats some of what it was asked for.
+    serverParameters: Object.fromEntries(
+      Object.entries(upstream.serverParameters).map(([name, value]) => [name, redactStartupValue(name, value)]),
+    ),
     versions: context.versions,
     ...context.surroundings,
+    level: context.level,
     asserted: applicationName === undefined ? {} : { application_name: applicationName },
+    startup: recorded,
     trace: null,
   }
   if (JSON.stringify(identity).length > identityCharactersMax) {
@@ -170,6 +186,7 @@ function beginSession(startup: AgentStartup & { kind: 'startup' }, upstream: Sta
     identity,
     number,
     turns: context.turns,
+    heldStatements: context.heldStatements,
     withholding: context.withholding,
     meter: context.meter,
     agent: { socket: startup.socket, leftover },

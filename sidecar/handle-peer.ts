@@ -6,21 +6,17 @@
  */
 import type net from 'node:net'
 import tls from 'node:tls'
-import { streamBinding, systemError, type StreamHandle, type WriteRequest } from '../base/stream-handle.ts'
+import {
+  createWriteRequest,
+  startReading,
+  stopReading,
+  streamBinding,
+  systemError,
+  takeOverReading,
+  type StreamHandle,
+  type WriteRequest,
+} from '../base/stream-handle.ts'
 import type { OnBytes, PauseReason, Peer } from './peer.ts'
-import { drained } from './stream-peer.ts'
-
-/** As large as one read of the kernel's socket buffer is worth; measured against 16 KiB and 256 KiB. */
-const readBytes = 64 * 1024
-const sharedReadBuffer = Buffer.allocUnsafeSlow(readBytes)
-/** Short reads are of few lengths: each gets one view of the buffer that is made once. */
-const viewBytesMax = 1024
-const readViews: (Buffer | undefined)[] = Array.from({ length: viewBytesMax + 1 }, () => undefined)
-
-function readView(bytes: number): Buffer {
-  if (bytes > viewBytesMax) return sharedReadBuffer.subarray(0, bytes)
-  return (readViews[bytes] ??= sharedReadBuffer.subarray(0, bytes))
-}
 
 /** What may be held for a peer that does not take it before `forward` says so: that of Node's own sockets. */
 const heldBytesMax = 64 * 1024
@@ -47,20 +43,7 @@ export class HandlePeer implements Peer {
   readonly #holds = new Set<PauseReason>()
 
   static open(socket: net.Socket, handle: StreamHandle, onBytes: OnBytes): { readonly peer: Peer; readonly leftover: Buffer } {
-    handle.readStop()
-    handle.reading = false // What the socket itself notes beside `readStop`.
-    const leftover = drained(socket)
-    handle.readStop() // Reading the socket empty may have started it again.
-    handle.reading = false
-    const { streamBaseState: state, kReadBytesOrError } = streamBinding!
-    const onRareRead = handle.onread
-    handle.useUserBuffer(sharedReadBuffer)
-    handle.onread = (data) => {
-      const read = state[kReadBytesOrError]!
-      if (read <= 0) return onRareRead.call(handle, data) // The end of the stream, or an error.
-      onBytes(readView(read))
-      return undefined
-    }
+    const leftover = takeOverReading(socket, handle, onBytes)
     return { peer: new HandlePeer(socket, handle), leftover }
   }
 
@@ -68,8 +51,8 @@ export class HandlePeer implements Peer {
     this.socket = socket
     this.#handle = handle
     this.#letsGoAtOnce = socket instanceof tls.TLSSocket
-    this.#request = this.#newRequest()
-    this.#otherRequest = this.#newRequest()
+    this.#request = createWriteRequest(socket, () => this.#completed())
+    this.#otherRequest = createWriteRequest(socket, () => this.#completed())
     socket.once('close', () => {
       this.#closed = true
       this.#flying = null
@@ -123,9 +106,7 @@ export class HandlePeer implements Peer {
 
   pause(reason: PauseReason): void {
     this.#holds.add(reason)
-    if (this.#closed || !this.#handle.reading) return
-    this.#handle.reading = false
-    this.#handle.readStop()
+    if (!this.#closed && this.#handle.reading) stopReading(this.#handle)
   }
 
   resume(reason: PauseReason): void {
@@ -134,9 +115,7 @@ export class HandlePeer implements Peer {
 
   #readUnlessHeld(): void {
     if (!this.#started || this.#holds.size > 0 || this.#closed || this.#handle.reading || this.socket.readableEnded) return
-    this.#handle.reading = true
-    const error = this.#handle.readStart()
-    if (error !== 0) this.socket.destroy(systemError('read', error))
+    startReading(this.#handle, this.socket)
   }
 
   end(): void {
@@ -157,15 +136,6 @@ export class HandlePeer implements Peer {
     const used = this.#request
     this.#request = this.#otherRequest
     this.#otherRequest = used
-  }
-
-  #newRequest(): WriteRequest {
-    const request = new streamBinding!.WriteWrap()
-    request.oncomplete = (status, _handle, message) => {
-      if (status < 0) this.socket.destroy(systemError('write', status, message))
-      else this.#completed()
-    }
-    return request
   }
 
   #completed(): void {

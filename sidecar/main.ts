@@ -9,6 +9,7 @@ import type { ProxySettings } from './settings.ts'
 
 export { defaultSegmentLimits, type ProxySettings } from './settings.ts'
 export { traceSettingsFrom } from './statements/traces-settings.ts'
+export { isSpoolLocked, spoolPathExcessBytes } from './spool/spool-lock.ts'
 export { defaultSpoolLimits } from './spool/spool-writer.ts'
 export { storeWaitMillisecondsStandard } from './withheld/withholding.ts'
 export type { ProxySeams } from './recorder.ts'

@@ -16,6 +16,7 @@ export type Counts = {
   gaps: number
   segmentsStored: number
   storeFailures: number
+  sessionsSetAside: number
   readonly connectionsRejected: Record<RejectionReason, number>
 }
 
@@ -24,7 +25,11 @@ export type Meter = ReturnType<typeof createMeter>
 /** A gap or a refusal is logged this often, however many statements it hits. */
 const repeatMilliseconds = 60_000
 
-export function createMeter({ log }: { readonly log: Log }) {
+/** Codes by which control asks for patience (webhook/control/refusal.ts): tries that come too close say this, whatever the first one met. */
+const pacing: readonly string[] = ['TOO_MANY_UPLOADS', 'BUSY', 'STOPPING']
+const pacedMilliseconds = 60_000
+
+export function createMeter({ log, now = () => performance.now() }: { readonly log: Log; readonly now?: () => number }) {
   const counts: Counts = {
     connections: 0,
     sessions: 0,
@@ -32,11 +37,13 @@ export function createMeter({ log }: { readonly log: Log }) {
     gaps: 0,
     segmentsStored: 0,
     storeFailures: 0,
+    sessionsSetAside: 0,
     connectionsRejected: { authentication: 0, upstream: 0, protocol: 0, policy: 0, limit: 0, recording: 0, gone: 0 },
   }
   let lastRefusalLogged = 0
   let lastGapLogged = 0
   const counted = new WeakSet<object>()
+  let storeFailure = { code: '', at: -Infinity }
 
   return {
     counts: counts as Readonly<Counts>,
@@ -68,8 +75,17 @@ export function createMeter({ log }: { readonly log: Log }) {
     segmentsStored(count: number): void {
       counts.segmentsStored += count
     },
-    storeFailed(): void {
+    storeFailed(code: string): void {
       counts.storeFailures++
+      if (pacing.includes(code) && now() - storeFailure.at < pacedMilliseconds) return
+      storeFailure = { code, at: now() }
+    },
+    /** Why the store refused last; empty when it never did. That control asks for patience hides no cause that is a minute old. */
+    get storeFailureCode(): string {
+      return storeFailure.code
+    },
+    sessionSetAside(): void {
+      counts.sessionsSetAside++
     },
   }
 }

@@ -6,7 +6,13 @@ import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { startMetricsServer, type MetricsServerLimits } from './metrics-server.ts'
 
-const soon: MetricsServerLimits = { connectionsMax: 3, requestMillisecondsMax: 150, idleMillisecondsMax: 150, checkMilliseconds: 20 }
+const patient: MetricsServerLimits = {
+  connectionsMax: 3,
+  requestMillisecondsMax: 60_000,
+  idleMillisecondsMax: 60_000,
+  checkMilliseconds: 20,
+}
+const soon = { requestMillisecondsMax: 150, idleMillisecondsMax: 150 } as const
 
 async function serve(
   t: TestContext,
@@ -20,7 +26,7 @@ async function serve(
     listen: { host: '127.0.0.1', port: 0 },
     metrics: { contentType: 'text/plain; version=0.0.4; charset=utf-8', text },
     reasonsNotReady: () => reasons,
-    limits: { ...soon, ...limits },
+    limits: { ...patient, ...limits },
   })
   t.after(() => server.close())
   return {
@@ -91,16 +97,16 @@ for (const [what, said] of [
   ['never ends its body', 'GET /metrics HTTP/1.1\r\nhost: steno\r\ncontent-length: 10\r\n\r\n12345'],
   ['asks once and stays', 'GET /healthz HTTP/1.1\r\nhost: steno\r\n\r\n'],
 ] as const) {
-  test(`a peer that ${what} is closed`, { timeout: 30_000 }, async (t) => {
-    const { connect } = await serve(t)
+  test(`a peer that ${what} is closed`, { timeout: 120_000 }, async (t) => {
+    const { connect } = await serve(t, { limits: soon })
     const socket = await connect()
     socket.write(said)
     await received(socket)
   })
 }
 
-test('a peer that sends a header byte by byte is closed', { timeout: 30_000 }, async (t) => {
-  const { connect } = await serve(t)
+test('a peer that sends a header byte by byte is closed', { timeout: 120_000 }, async (t) => {
+  const { connect } = await serve(t, { limits: soon })
   const socket = await connect()
   socket.write('GET /metrics HTTP/1.1\r\nx: ')
   const dripping = setInterval(() => socket.write('a'), 10)
@@ -108,9 +114,9 @@ test('a peer that sends a header byte by byte is closed', { timeout: 30_000 }, a
   assert.match(await received(socket), /^(HTTP\/1\.1 408|$)/)
 })
 
-test('a peer that asks and asks and reads nothing is closed', { timeout: 30_000 }, async (t) => {
+test('a peer that asks and asks and reads nothing is closed', { timeout: 120_000 }, async (t) => {
   const large = 'x'.repeat(16 * 1024 * 1024)
-  const { connect } = await serve(t, { text: async () => large })
+  const { connect } = await serve(t, { limits: soon, text: async () => large })
   const socket = await connect()
   socket.pause()
   const request = 'GET /metrics HTTP/1.1\r\nhost: steno\r\n\r\n'
@@ -126,8 +132,8 @@ test('a header that is too long is refused', async (t) => {
   assert.match(await received(socket), /^HTTP\/1\.1 431/)
 })
 
-test('only so many connections are held at a time, and there is room again when they are gone', { timeout: 30_000 }, async (t) => {
-  const { connect, get } = await serve(t, { limits: { requestMillisecondsMax: 60_000, idleMillisecondsMax: 60_000 } })
+test('only so many connections are held at a time, and there is room again when they are gone', { timeout: 120_000 }, async (t) => {
+  const { connect, get } = await serve(t)
   const held = await Promise.all([connect(), connect(), connect()])
   await received(await connect())
   for (const socket of held) socket.destroy()
@@ -137,8 +143,8 @@ test('only so many connections are held at a time, and there is room again when 
   }
 })
 
-test('closing ends the connections that are open', { timeout: 30_000 }, async (t) => {
-  const { server, connect } = await serve(t, { limits: { requestMillisecondsMax: 60_000, idleMillisecondsMax: 60_000 } })
+test('closing ends the connections that are open', { timeout: 120_000 }, async (t) => {
+  const { server, connect } = await serve(t)
   const socket = await connect()
   socket.write('GET /metrics HTTP/1.1\r\n')
   server.close()

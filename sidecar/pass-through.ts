@@ -50,19 +50,9 @@ export async function startPassThrough(
   try {
     upstream.write(startup.bytes)
     const agentAnswers = relayAnswers(startup.reader, (frame) => upstream.write(frame), giveUp)
+    const greeting = createGreeting()
     const serverParameters: Record<string, string> = {}
-    /** From AuthenticationOk on: kept until the session's opening is recorded. */
-    const kept: Buffer[] = []
-    let keptBytes = 0
-    const keep = (frame: Buffer): void => {
-      keptBytes += frame.length
-      if (keptBytes > keptBytesMax) throw new BadStartup(`the database sent more than ${keptBytesMax} bytes before it was ready`)
-      kept.push(Buffer.from(frame))
-    }
     let { protocolMinor } = startup
-    let processId = 0
-    let cancelKey: Buffer | null = null
-    let keyAt = -1
     for (;;) {
       const frame = await fromUpstream.takeFrame('backend')
       const body = frame.subarray(headerBytes)
@@ -71,24 +61,20 @@ export async function startPassThrough(
           throw new UpstreamRefused(decodeErrorResponse(body), Buffer.from(frame))
         case type.authentication:
           // 0 is AuthenticationOk; the rest asks the agent for an answer and cannot wait.
-          if (body.length === 4 && body.readUInt32BE() === 0) keep(frame)
+          if (body.length === 4 && body.readUInt32BE() === 0) greeting.keep(frame)
           else startup.socket.write(withoutChannelBinding(frame))
           break
-        case type.backendKeyData: {
-          const key = decodeBackendKeyData(body)
-          processId = key.processId
-          cancelKey = key.key
-          keyAt = kept.length
+        case type.backendKeyData:
+          greeting.keyComesHere(decodeBackendKeyData(body))
           break
-        }
         case type.parameterStatus: {
           const { name, value } = decodeParameterStatus(body)
           serverParameters[name] = value
-          keep(frame)
+          greeting.keep(frame)
           break
         }
         case type.readyForQuery: {
-          keep(frame)
+          greeting.keep(frame)
           agentAnswers.stop()
           const user = startup.parameters.get('user') ?? ''
           return {
@@ -101,11 +87,10 @@ export async function startPassThrough(
             protocol: protocolMinor >= 2 ? '3.2' : '3.0',
             user,
             database: startup.parameters.get('database') ?? user,
-            processId,
-            cancelKey: cancelKey ?? Buffer.alloc(0),
+            processId: greeting.processId,
+            cancelKey: greeting.cancelKey,
             serverParameters,
-            greeting: (key) =>
-              Buffer.concat(keyAt < 0 ? kept : [...kept.slice(0, keyAt), encodeBackendKeyData(processId, key), ...kept.slice(keyAt)]),
+            greeting: greeting.withKey,
           }
         }
         case type.negotiateProtocolVersion:
@@ -115,8 +100,8 @@ export async function startPassThrough(
           break
         default:
           // A notice may come at any time.
-          if (kept.length === 0) startup.socket.write(Buffer.from(frame))
-          else keep(frame)
+          if (greeting.hasBegun) greeting.keep(frame)
+          else startup.socket.write(Buffer.from(frame))
       }
     }
   } catch (error) {
@@ -125,6 +110,39 @@ export async function startPassThrough(
     throw error
   } finally {
     signal.removeEventListener('abort', giveUp)
+  }
+}
+
+/** What the database says from AuthenticationOk on: kept until the session's opening is recorded, with another cancel key in place of its own. */
+function createGreeting() {
+  const kept: Buffer[] = []
+  let keptBytes = 0
+  let own: { readonly processId: number; readonly key: Buffer; readonly at: number } | null = null
+  return {
+    /** True once AuthenticationOk has come. */
+    get hasBegun() {
+      return kept.length > 0
+    },
+    /** @throws {BadStartup} for a database that says too much before it is ready */
+    keep(frame: Buffer): void {
+      keptBytes += frame.length
+      if (keptBytes > keptBytesMax) throw new BadStartup(`the database sent more than ${keptBytesMax} bytes before it was ready`)
+      kept.push(Buffer.from(frame))
+    },
+    keyComesHere({ processId, key }: { readonly processId: number; readonly key: Buffer }): void {
+      own = { processId, key, at: kept.length }
+    },
+    /** 0, and no bytes, of a database that gave no key. */
+    get processId() {
+      return own?.processId ?? 0
+    },
+    get cancelKey() {
+      return own?.key ?? Buffer.alloc(0)
+    },
+    withKey(key: Buffer): Buffer {
+      if (own === null) return Buffer.concat(kept)
+      return Buffer.concat([...kept.slice(0, own.at), encodeBackendKeyData(own.processId, key), ...kept.slice(own.at)])
+    },
   }
 }
 

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { after, before, suite, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
+import { collect, until } from '../base/test-sockets.ts'
 import { writeCertificates, type CertificateFiles } from '../tools/certificates.ts'
 import { handleOf } from '../base/stream-handle.ts'
 import { HandlePeer } from './handle-peer.ts'
@@ -61,16 +62,6 @@ async function connected(t: TestContext, kind: keyof typeof kinds, transport: ke
   return { peer, near, far, received, leftover, text: () => Buffer.concat(received).toString('latin1') }
 }
 
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await sleep(2)
-}
-
-function collect(socket: net.Socket): { readonly bytes: () => Buffer } {
-  const chunks: Buffer[] = []
-  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
-  return { bytes: () => Buffer.concat(chunks) }
-}
-
 /** Forwards all of `bytes` in pieces as a turn does: out of buffers that are used again once they are let go of. */
 async function forwardReusing(peer: Peer, bytes: Buffer, pieceBytes: number): Promise<void> {
   let goOn: () => void = () => undefined
@@ -90,7 +81,7 @@ async function forwardReusing(peer: Peer, bytes: Buffer, pieceBytes: number): Pr
 
 for (const kind of Object.keys(kinds) as (keyof typeof kinds)[]) {
   for (const transport of Object.keys(transports) as (keyof typeof transports)[]) {
-    suite(`a ${kind} peer, ${transport}`, { timeout: 60_000 }, () => {
+    suite(`a ${kind} peer, ${transport}`, { timeout: 120_000 }, () => {
       test('reads nothing before it is started, and then everything in order', async (t) => {
         const { peer, far, received, text } = await connected(t, kind, transport)
         far.write('first ')

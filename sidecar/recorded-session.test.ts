@@ -7,11 +7,13 @@ import { PassThrough } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import { pino } from 'pino'
 import { encodeMessage, encodeReadyForQuery } from '../postgres/startup-messages.ts'
-import type { PolicyChange } from '../session/identity.ts'
+import type { PolicyChange, RecordingLevel } from '../session/identity.ts'
+import { leftOutMessages, readLeftOut } from '../session/left-out.ts'
 import { decodeRecords, recordType, type SessionRecord } from '../session/records.ts'
 import { testIdentity, testSessionId } from '../session/test-recording.ts'
 import { createMeter } from './meter.ts'
 import { StreamPeer } from './stream-peer.ts'
+import { createHeldStatements } from './held-statements.ts'
 import { startRecordedSession, type RecordedSession } from './recorded-session.ts'
 import type { SpoolRefusal, SpoolWriter } from './spool/spool-writer.ts'
 import { createTurns } from './turn.ts'
@@ -30,7 +32,7 @@ async function socketPair(t: TestContext): Promise<[Socket, Socket]> {
   return [near, far]
 }
 
-async function createWorld(t: TestContext, recordWaitMilliseconds: number) {
+async function createWorld(t: TestContext, recordWaitMilliseconds: number, level: RecordingLevel = 'results') {
   let isFull = false
   let session: RecordedSession | null = null
   const states: string[] = []
@@ -53,9 +55,10 @@ async function createWorld(t: TestContext, recordWaitMilliseconds: number) {
   const [databaseNear, database] = await socketPair(t)
   const nothing = Buffer.alloc(0)
   startRecordedSession({
-    identity: testIdentity(testSessionId(opened, 1), opened, 'a'.repeat(32)),
+    identity: { ...testIdentity(testSessionId(opened, 1), opened, 'a'.repeat(32)), level },
     number: 1,
     turns,
+    heldStatements: createHeldStatements(),
     withholding: null,
     meter: createMeter({ log: pino({ level: 'silent' }) }),
     agent: { socket: agentNear, leftover: nothing },
@@ -195,4 +198,56 @@ test('changes that come while a gap is open stand behind it as one', async (t) =
     [sessionOpen, gap, policyChange, frontend],
   )
   assert.deepEqual(changesIn(records), [[undefined, 'b']])
+})
+
+test('at level statements the agent gets its rows whole, and the spool has their number and not one byte of them', async (t) => {
+  const { agent, database, records } = await createWorld(t, 60_000, 'statements')
+  const secret = 'sesame'
+  const row = encodeMessage('D', Buffer.from(secret.repeat(1_000)))
+  const head = encodeMessage('T', Buffer.alloc(2))
+  const tail = Buffer.concat([encodeMessage('C', Buffer.from('SELECT 500\0')), encodeReadyForQuery('I')])
+  const answer = Buffer.concat([head, ...Array.from({ length: 500 }, () => row), tail])
+  const arrived: Buffer[] = []
+  agent.on('data', (bytes: Buffer) => arrived.push(bytes))
+  for (let at = 0; at < answer.length; at += 70_001) {
+    database.write(answer.subarray(at, at + 70_001))
+    await once(agent, 'data')
+  }
+  while (Buffer.concat(arrived).length < answer.length) await once(agent, 'data')
+  assert.ok(Buffer.concat(arrived).equals(answer))
+  const backend = records.filter(({ type }) => type === recordType.backend).map(({ payload }) => payload)
+  assert.ok(Buffer.concat(backend).equals(Buffer.concat([head, tail])))
+  const leftOut = records.filter(({ type }) => type === recordType.leftOut).map(({ payload }) => readLeftOut(payload))
+  assert.ok(leftOut.every(({ type }) => type === leftOutMessages.DataRow))
+  assert.equal(
+    leftOut.reduce((sum, { messages }) => sum + messages, 0),
+    500,
+  )
+  assert.equal(
+    leftOut.reduce((sum, { bytes }) => sum + bytes, 0),
+    500 * row.length,
+  )
+  assert.equal(Buffer.concat(records.map(({ payload }) => payload)).includes(secret), false)
+})
+
+test('a gap at level statements counts the bytes of rows that passed in it', async (t) => {
+  const { agent, database, records, states, fill, empty } = await createWorld(t, 60, 'statements')
+  const row = encodeMessage('D', Buffer.from('sesame'.repeat(50)))
+  fill()
+  while (states.at(-1) !== 'failing') await new Promise((resolve) => setTimeout(resolve, 10))
+  const arrived: Buffer[] = []
+  agent.on('data', (bytes: Buffer) => arrived.push(bytes))
+  database.write(Buffer.concat([row, row, encodeReadyForQuery('I')]))
+  while (Buffer.concat(arrived).length < 2 * row.length + 6) await once(agent, 'data')
+  empty()
+  database.write(Buffer.concat([row, encodeReadyForQuery('I')]))
+  while (Buffer.concat(arrived).length < 3 * row.length + 12) await once(agent, 'data')
+  const gap = records.find(({ type }) => type === recordType.gap)
+  assert.equal((JSON.parse(gap!.payload.toString()) as { backendBytes: number }).backendBytes, 2 * row.length + 6)
+  const behind = records.slice(records.indexOf(gap!) + 1)
+  assert.deepEqual(
+    behind.map(({ type }) => type),
+    [recordType.leftOut, recordType.backend],
+  )
+  assert.equal(readLeftOut(behind[0]!.payload).bytes, row.length)
 })

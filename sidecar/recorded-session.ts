@@ -1,27 +1,23 @@
 /**
- * The data phase of one connection: bytes from each side are walked frame by frame, gathered into the turn, and go on from there.
+ * The data phase of one connection: what the recording says of the session besides its traffic (its opening, its gaps, the policy it is
+ * judged by, its end), and what becomes of both sides when one of them, the recording or steno itself ends it.
  *
- * Keeps what the recording of this one session needs: its number in the spool, whether a gap is open, how it ends.
- * Knows nothing of start-up, of the spool's files or of other connections.
+ * Knows nothing of start-up, of the spool's files or of other connections; the bytes that cross are `recorded-traffic.ts`.
  */
 import type net from 'node:net'
 import { BadFrame } from '../postgres/frame-header.ts'
-import { BackendScanner, type BackendSink } from '../postgres/backend-scanner.ts'
-import { FrontendScanner, type FrontendSink } from '../postgres/frontend-scanner.ts'
-import { createRedactor } from '../postgres/redaction/redactor.ts'
 import { encodeErrorResponse } from '../postgres/startup-messages.ts'
 import type { Gap, PolicyChange, SessionClose, SessionIdentity } from '../session/identity.ts'
-import { encodeRecord, recordFlag, recordHeaderBytes, recordType, type SessionRecord } from '../session/records.ts'
+import { encodeRecord, recordHeaderBytes, recordType, type SessionRecord } from '../session/records.ts'
+import type { HeldStatements } from './held-statements.ts'
 import type { Meter } from './meter.ts'
 import { openPeer, type Peer } from './peer.ts'
+import { createRecordedTraffic } from './recorded-traffic.ts'
 import { refuseUnrecorded } from './refuse-unrecorded.ts'
 import type { SpoolRefusal } from './spool/spool-writer.ts'
 import type { Channel, Turns } from './turn.ts'
 import { reasonOf, withheldError } from './withheld/withheld-error.ts'
 import type { Withholding, WithheldSession } from './withheld/withholding.ts'
-
-/** A statement is held whole up to this size so that it can be judged; a longer one is judged as it streams by. */
-const statementBytesHeldMax = 1024 * 1024
 
 export type RecordedSession = {
   readonly identity: SessionIdentity
@@ -45,6 +41,7 @@ export type RecordedSessionOptions = {
   /** The session's number in the spool, from 1. */
   readonly number: number
   readonly turns: Turns
+  readonly heldStatements: HeldStatements
   /** Null where results go on as soon as the spool has them. */
   readonly withholding: Withholding | null
   readonly meter: Meter
@@ -57,16 +54,9 @@ export type RecordedSessionOptions = {
   readonly onClosed: (close: SessionClose) => void
 }
 
-type OpenGap = { from: number; frontendBytes: number; backendBytes: number; reason: string }
-
 export function startRecordedSession(options: RecordedSessionOptions): void {
   // Nothing that outlives this call may hold `options`: its greeting and leftovers would stay for as long as the session.
-  const { identity, number, turns, withholding, meter, onClosed } = options
-  const redactor = createRedactor({ heldBytesMax: statementBytesHeldMax })
-  const frontendScanner = new FrontendScanner({ heldBytesMax: statementBytesHeldMax })
-  const backendScanner = new BackendScanner({ heldBytesMax: statementBytesHeldMax })
-  const judgesBind = (): boolean => redactor.isActive()
-  let gap: OpenGap | null = null
+  const { identity, number, turns, heldStatements, withholding, meter, onClosed } = options
   /** False while the record that opens the session could not be written. */
   let opened = true
   /** True until that record is in the spool, or was given up. */
@@ -79,121 +69,40 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   /** True once steno itself ended the session: what either side still sends is neither recorded nor forwarded. */
   let stopped = false
   let closed = false
-  /** Frames of the agent up to the last read before which nothing was under way. */
-  let framesAtRest = 0
-  /** A side's first record behind a gap says that it starts on a frame boundary. */
-  const resynchronise = { frontend: false, backend: false }
 
   const { peer: agentSide, leftover: agentLeftover } = openPeer(options.agent.socket, fromAgent)
   const agent = withholding === null ? agentSide : withholding.gate(number, agentSide, withheldSession())
   const { peer: upstream, leftover: upstreamLeftover } = openPeer(options.upstream.socket, fromUpstream)
 
-  const frontend: Channel = {
-    session: number,
-    type: recordType.frontend,
-    from: agent,
-    to: upstream,
-    refuse,
-    passedUnrecorded: (bytes, refusal) => {
-      openGap(refusal).frontendBytes += bytes
-    },
-  }
-  const backend: Channel = {
-    session: number,
-    type: recordType.backend,
-    from: upstream,
-    to: agent,
-    refuse: (_bytes, refusal) => refuse(null, refusal),
-    passedUnrecorded: (bytes, refusal) => {
-      openGap(refusal).backendBytes += bytes
-    },
-  }
-
-  function openGap(refusal: SpoolRefusal): OpenGap {
-    gap ??= { from: Date.now(), frontendBytes: 0, backendBytes: 0, reason: refusal.message }
-    meter.gapped(gap, identity.session, refusal)
-    return gap
-  }
-
-  /** Records and passes on, or, while a gap is open, passes on and counts. */
-  function passFrontend(bytes: Buffer): void {
-    if (gap !== null) passInGap(frontend, bytes)
-    else turns.gather(frontend, flagsOf('frontend'), bytes)
-  }
-  function passBackend(bytes: Buffer): void {
-    if (gap !== null) passInGap(backend, bytes)
-    else turns.gather(backend, flagsOf('backend'), bytes)
-  }
-  function passInGap(channel: Channel, bytes: Buffer): void {
-    turns.commit() // When the gap began amid a long frame, the rest of it is still gathered and goes first.
-    if (channel === frontend) gap!.frontendBytes += bytes.length
-    else gap!.backendBytes += bytes.length
-    if (!channel.to.pass(Buffer.from(bytes))) channel.from.pause('backlog')
-  }
-  function flagsOf(side: 'frontend' | 'backend'): number {
-    if (!resynchronise[side]) return 0
-    resynchronise[side] = false
-    return recordFlag.resynchronised
-  }
-
-  const frontendSink: FrontendSink = {
-    pass: passFrontend,
-    judged(frame) {
-      const recorded = redactor.frontend(frame)
-      if (recorded === frame || gap !== null) passFrontend(frame)
-      else turns.gatherAltered(frontend, flagsOf('frontend') | recordFlag.redacted, recorded, Buffer.from(frame))
-    },
-    oversizedHead(head) {
-      passAltered(head, redactor.startOversized(head))
-    },
-    oversizedPiece(piece) {
-      passAltered(piece, redactor.continueOversized(piece))
-    },
-  }
-  function passAltered(original: Buffer, recorded: Buffer): void {
-    if (recorded === original || gap !== null) passFrontend(original)
-    else turns.gatherAltered(frontend, flagsOf('frontend') | recordFlag.redacted, recorded, Buffer.from(original))
-  }
-  const backendSink: BackendSink = {
-    pass: passBackend,
-    message(frame) {
-      const recorded = redactor.backend(frame)
-      if (recorded === frame || gap !== null) passBackend(frame)
-      else turns.gatherAltered(backend, flagsOf('backend') | recordFlag.redacted, recorded, frame)
-    },
-  }
+  const traffic = createRecordedTraffic({ identity, number, turns, heldStatements, meter, agent, upstream, refuse })
 
   function fromAgent(bytes: Buffer): void {
     if (stopped) return
-    if (gap !== null) endGap()
-    if (frontendScanner.endsBatch && frontendScanner.expectedReady <= backendScanner.readyCount) framesAtRest = frontendScanner.frames
+    if (traffic.gap !== null) endGap()
     try {
-      frontendScanner.push(bytes, frontendSink, judgesBind)
+      traffic.fromAgent(bytes)
     } catch (error) {
-      if (!(error instanceof BadFrame)) throw error
-      detail = error.message
-      end('protocol-error', { code: '08P01', message: `steno: ${error.message}`, hint: error.remedy })
+      endForBadFrame(error, null)
     }
     turns.readEnded()
   }
   function fromUpstream(bytes: Buffer): void {
     if (stopped) return
-    if (gap !== null) endGap()
+    if (traffic.gap !== null) endGap()
     try {
-      backendScanner.push(bytes, backendSink, redactor.isActive())
+      traffic.fromUpstream(bytes)
     } catch (error) {
-      if (!(error instanceof BadFrame)) throw error
-      detail = error.message
-      end('protocol-error', {
-        code: '08P01',
-        message: `steno: ${error.message}`,
-        hint: 'The server does not speak the PostgreSQL protocol as steno knows it.',
-      })
+      endForBadFrame(error, 'The server does not speak the PostgreSQL protocol as steno knows it.')
     }
     turns.readEnded()
   }
+  /** `hint`: null where the error's own remedy is for whom it is told. */
+  function endForBadFrame(error: unknown, hint: string | null): void {
+    if (!(error instanceof BadFrame)) throw error
+    detail = error.message
+    end('protocol-error', { code: '08P01', message: `steno: ${error.message}`, hint: hint ?? error.remedy })
+  }
 
-  /** Recording goes on only where both sides are between two frames, so that a reader can cut the bytes behind the gap. */
   const openRecord = encodeRecord({
     type: recordType.sessionOpen,
     flags: 0,
@@ -203,9 +112,10 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   })
   const openPayload = openRecord.subarray(recordHeaderBytes)
 
+  /** Recording goes on only where both sides are between two frames, so that a reader can cut the bytes behind the gap. */
   function endGap(): void {
-    if (gap === null || !frontendScanner.atBoundary || !backendScanner.atBoundary) return
-    const ended: Gap = { ...gap, to: Date.now() }
+    if (traffic.gap === null || !traffic.atBoundary) return
+    const ended: Gap = { ...traffic.gap, to: Date.now() }
     const gapRecord = encodeRecord({
       type: recordType.gap,
       flags: 0,
@@ -216,10 +126,8 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     const change = unsaid === null ? nothing : encodeRecord(policyRecord(unsaid))
     if (!turns.recordNow(Buffer.concat([opened ? nothing : openRecord, gapRecord, change]))) return
     opened = true
-    gap = null
     unsaid = null
-    resynchronise.frontend = true
-    resynchronise.backend = true
+    traffic.closeGap()
   }
 
   function policyRecord(change: PolicyChange): SessionRecord {
@@ -235,7 +143,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   }
 
   function sayPolicy(): void {
-    if (unsaid === null || isOpening || gap !== null || closed) return
+    if (unsaid === null || isOpening || traffic.gap !== null || closed) return
     const { payload } = policyRecord(unsaid)
     unsaid = null
     turns.gatherNote(number, recordType.policyChange, payload, null)
@@ -245,16 +153,11 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   function refuse(frontendBytes: Buffer | null, refusal: SpoolRefusal): void {
     if (stopped) return
     meter.refused(identity.session, refusal)
-    const isIdle = frontendScanner.atBoundary && backendScanner.atBoundary && backendScanner.transactionStatus === idle
-    const answersOwed = frontendScanner.expectedReady - backendScanner.readyCount
-    const answer = refuseUnrecorded({
-      batch: isIdle ? frontendBytes : null,
-      answersOwed,
-      framesOpen: frontendScanner.frames - framesAtRest,
-      refusal,
-    })
+    const { answersOwed, framesOpen } = traffic
+    const isBetween = traffic.atBoundary && traffic.isOutsideTransaction
+    const answer = refuseUnrecorded({ batch: isBetween ? frontendBytes : null, answersOwed, framesOpen, refusal })
     if (answer.kind === 'answered') {
-      frontendScanner.forgive(answer.answers)
+      traffic.forgive(answer.answers)
       agent.pass(answer.bytes)
       return
     }
@@ -262,7 +165,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
     reason = 'recording-failed'
     stopped = true
     // Behind a result that was cut off no message can stand; the closed connection has to say it.
-    if (frontendBytes !== null && backendScanner.atBoundary) agent.pass(answer.bytes)
+    if (frontendBytes !== null && traffic.upstreamAtBoundary) agent.pass(answer.bytes)
     finishBoth()
   }
 
@@ -287,14 +190,12 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   function end(why: SessionClose['reason'], error: { readonly code: string; readonly message: string; readonly hint: string }): void {
     turns.commit()
     if (stopped) return // The commit itself may have ended the session.
-    reason ??= frontendScanner.terminated ? 'terminated' : why
+    reason ??= traffic.terminated ? 'terminated' : why
     if (reason === 'way-closed') detail ??= error.message
     stopped = true
     // An agent that has said goodbye waits for no message.
-    if (!frontendScanner.terminated && backendScanner.atBoundary && !agent.closed) {
-      const frame = encodeErrorResponse({ severity: 'FATAL', ...error })
-      if (gap === null) turns.gather(backend, flagsOf('backend'), frame)
-      else agent.pass(frame)
+    if (!traffic.terminated && traffic.upstreamAtBoundary && !agent.closed) {
+      traffic.sayToAgent(encodeErrorResponse({ severity: 'FATAL', ...error }))
       turns.commit()
     }
     turns.afterGathered(finishBoth) // While the spool refuses, what was gathered has still to go out.
@@ -307,14 +208,14 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
 
   function onEnd(to: Peer, gone: SessionClose['reason']): void {
     turns.commit()
-    reason ??= frontendScanner.terminated ? 'terminated' : gone
+    reason ??= traffic.terminated ? 'terminated' : gone
     turns.afterGathered(() => {
       if (to === agent) finish(to)
       else to.end() // The database may still be answering; it closes when it is through.
     })
   }
   function onPeerClosed(to: Peer, gone: SessionClose['reason']): void {
-    reason ??= frontendScanner.terminated ? 'terminated' : gone
+    reason ??= traffic.terminated ? 'terminated' : gone
     turns.commit()
     if (!to.closed) {
       turns.afterGathered(() => finish(to))
@@ -325,15 +226,16 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   function onBothClosed(): void {
     if (closed) return
     closed = true
+    traffic.ended()
     const close: SessionClose = {
       closed: Date.now(),
       reason: reason ?? 'client-gone',
       recovered: false,
       ...(detail === undefined ? {} : { detail }),
     }
-    if (gap !== null) {
+    if (traffic.gap !== null) {
       if (!opened) turns.gatherNote(number, recordType.sessionOpen, openPayload, null)
-      turns.gatherNote(number, recordType.gap, Buffer.from(JSON.stringify({ ...gap, to: Date.now() } satisfies Gap)), null)
+      turns.gatherNote(number, recordType.gap, Buffer.from(JSON.stringify({ ...traffic.gap, to: Date.now() } satisfies Gap)), null)
     }
     // Until then a spool file that is begun repeats the opening: what was gathered last may be the first record in it.
     turns.gatherNote(number, recordType.sessionClose, Buffer.from(JSON.stringify(close)), null, () => onClosed(close))
@@ -368,21 +270,17 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
       upstream.socket.destroy()
     },
     get isIdle() {
-      return (
-        frontendScanner.expectedReady <= backendScanner.readyCount &&
-        backendScanner.transactionStatus === idle &&
-        frontendScanner.atBoundary
-      )
+      return traffic.isIdle
     },
     get statements() {
-      return frontendScanner.statements
+      return traffic.statements
     },
   })
   const opening: Channel = {
-    ...backend,
+    ...traffic.backend,
     refuse: (_bytes, refusal) => refuse(nothing, refusal),
     passedUnrecorded: (_bytes, refusal) => {
-      openGap(refusal)
+      traffic.openGap(refusal)
       opened = false
     },
   }
@@ -392,7 +290,7 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   })
   turns.commit()
   for (const peer of [agent, upstream]) {
-    if (turns.isHeld) peer.pause('spool')
+    if (turns.isHeld()) peer.pause('spool')
     peer.start()
   }
   const upstreamFirst = Buffer.concat([options.upstream.leftover, upstreamLeftover])
@@ -401,7 +299,6 @@ export function startRecordedSession(options: RecordedSessionOptions): void {
   if (agentFirst.length > 0) fromAgent(agentFirst)
 }
 
-const idle = 'I'.charCodeAt(0)
 const nothing = Buffer.alloc(0)
 const closeMilliseconds = 5_000
 

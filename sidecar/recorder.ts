@@ -13,12 +13,14 @@ import { invariant } from '../base/invariant.ts'
 import type { Log } from '../base/log.ts'
 import { stenoVersion } from '../base/version.ts'
 import { createScramServer } from '../postgres/authentication/scram-server.ts'
+import type { RecordingFacts } from '../session/pod-facts.ts'
 import { markedSessionsMax, sealHighWaterMark } from '../session/high-water-mark.ts'
 import { loadOrCreateRecorderKey } from '../session/recorder-key.ts'
 import { openStore } from '../session/stores/open-store.ts'
 import { probeStore } from '../session/stores/probe.ts'
 import { createCancelRegistry } from './cancel-registry.ts'
 import { serveConnection, type ConnectionContext } from './connection.ts'
+import { createHeldStatements } from './held-statements.ts'
 import { openListeners, type Listeners } from './listeners.ts'
 import { createMeter } from './meter.ts'
 import { reasonsNotReady, storeFailingMillisecondsStandard } from './metrics-health.ts'
@@ -35,8 +37,9 @@ import { createRecordTally, type RecordTally } from './record-tally.ts'
 import { listSpoolFiles } from './spool/spool-files.ts'
 import { lockSpool } from './spool/spool-lock.ts'
 import { createSharedSpoolPosition, spoolPosition } from './spool/spool-position.ts'
-import { createSpoolWriter } from './spool/spool-writer.ts'
+import { createSpoolWriter, LiveSpoolLimits } from './spool/spool-writer.ts'
 import { statementCounts } from './statements/counts.ts'
+import { recordingState } from './recording-state.ts'
 import { createTurns } from './turn.ts'
 import { createWay } from './way.ts'
 import { createWithholding, storeWaitMillisecondsStandard } from './withheld/withholding.ts'
@@ -65,6 +68,8 @@ export type Recorder = {
   update(update: RecorderUpdate): void
   /** What the spool holds, signed; null unless the settings ask for it. */
   readonly highWater: HighWater | null
+  /** How the recording does, store included; null unless the settings ask for counts. */
+  recordingState(): RecordingFacts | null
   /** Bytes in the spool that no receipt of the store covers. */
   readonly waitingBytes: number
   /** When the oldest of them were recorded, in milliseconds since the epoch; 0 when there are none. */
@@ -145,15 +150,7 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
 
   let live: RecorderUpdate = { ...settings, surroundings: settings.surroundings ?? { policy: null, attested: {} }, generation: '' }
 
-  const spoolLimits = {
-    ...settings.spoolLimits,
-    get unshippedBytesMax() {
-      return live.spoolLimits.unshippedBytesMax
-    },
-    get unshippedMillisecondsMax() {
-      return live.spoolLimits.unshippedMillisecondsMax
-    },
-  }
+  const spoolLimits = new LiveSpoolLimits(settings.spoolLimits, () => live.spoolLimits)
 
   const meter = createMeter({ log })
   const spool = createSpoolWriter({
@@ -221,7 +218,8 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
   if (left.length > 0) sealing.wake()
   const versions = { steno: stenoVersion, node: process.version }
   const common = {
-    ...{ log, meter, turns, withholding, versions, recorder: key.id },
+    ...{ log, meter, turns, withholding, versions, recorder: key.id, level: settings.level ?? 'results' },
+    heldStatements: createHeldStatements(),
     ...{ connectionsMax: settings.connectionsMax, startupMillisecondsMax: settings.startupMillisecondsMax },
     changedBy: settings.changedBy ?? { databases: '--databases', connections: '--connections-max' },
     wayRefusal: () => way.refusal(),
@@ -230,7 +228,7 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
       sessions.set(number, session)
       tellPolicy(session) // It may have changed while the connection was in its start-up.
       tally?.opened(number, session)
-      sealing.wake()
+      sealing.follow()
     },
     onSessionClosed(number: number) {
       sessions.delete(number)
@@ -275,7 +273,7 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
   const storeFailingMillisecondsMax = settings.storeFailingMillisecondsMax ?? storeFailingMillisecondsStandard
 
   function reasonsNotRecording(): string[] {
-    const spoolRefusal = turns.failing ?? (turns.isHeld ? ('waiting' as const) : null)
+    const spoolRefusal = turns.failing() ?? (turns.isHeld() ? ('waiting' as const) : null)
     const reasons = reasonsNotReady({ isStopping: false, spoolRefusal, storeFailingMilliseconds: 0 }, { storeFailingMillisecondsMax })
     return reasons.length > 0 || spool.provesRoom() ? reasons : ['not recording: the spool folder takes no bytes']
   }
@@ -284,12 +282,29 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
     const reasons = reasonsNotReady(
       {
         isStopping: stopping !== 'no',
-        spoolRefusal: turns.failing ?? (turns.isHeld ? 'waiting' : null),
+        spoolRefusal: turns.failing() ?? (turns.isHeld() ? 'waiting' : null),
         storeFailingMilliseconds: storing?.failingMilliseconds() ?? 0,
       },
       { storeFailingMillisecondsMax },
     )
     return [...reasons, ...way.reasons()]
+  }
+
+  function recordingNow(): RecordingFacts | null {
+    if (storing === null) return null
+    return recordingState({
+      spoolRefusal: turns.failing(),
+      storeFailingMilliseconds: storing.failingMilliseconds(),
+      storeFailureCode: meter.storeFailureCode,
+      ...{ sessionsSetAside: meter.counts.sessionsSetAside, segmentsStored: meter.counts.segmentsStored },
+      writtenBytes: position.writtenBytes,
+      unshippedBytes: position.waitingBytes,
+      unshippedBytesMax: spoolLimits.unshippedBytesMax,
+      unshippedMillisecondsMax: spoolLimits.unshippedMillisecondsMax,
+      oldestUnshipped: spool.oldestTime(),
+      startedAt: epoch,
+      now: Date.now(),
+    })
   }
 
   function highWaterOf(tallied: RecordTally): HighWater {
@@ -312,13 +327,13 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
       addMetrics: settings.addMetrics ?? (() => undefined),
       ...{ meter, position, openSessions: () => sessions.size },
       ...{ statements: statementCounts(counts.statements), store: storing },
-      oldestTime: () => spool.oldestTime,
+      oldestTime: () => spool.oldestTime(),
       process: {
         versions,
         openConnections: () => sessions.size + connecting.size,
         connectionsMax: settings.connectionsMax,
         spoolLimits,
-        isRecording: () => !turns.isHeld && turns.failing === null,
+        isRecording: () => !turns.isHeld() && turns.failing() === null,
       },
     })
   }
@@ -391,6 +406,7 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
     reasonsNotRecording,
     reasonsNotReady: whyNotReady,
     metricsText,
+    recordingState: recordingNow,
     setWay: (reasonName, refusal) => way.set(reasonName, refusal),
     update,
     highWater: tally === null ? null : highWaterOf(tally),
@@ -398,7 +414,7 @@ async function startLocked(settings: RecorderSettings, log: Log, seams: ProxySea
       return position.waitingBytes
     },
     get waitingSince() {
-      return spool.oldestTime
+      return spool.oldestTime()
     },
     ship: (options) => sealing.ship(options),
     hasten: (options) => sealing.hasten(options),

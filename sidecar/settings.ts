@@ -6,7 +6,7 @@
  */
 import type { Secret } from '../postgres/authentication/secret.ts'
 import type { ConnectionSettings } from '../postgres/connection-string.ts'
-import type { SessionIdentity } from '../session/identity.ts'
+import type { RecordingLevel, SessionIdentity } from '../session/identity.ts'
 import type { MetricsRegistry } from './metrics-registry.ts'
 import type { SpoolLimits } from './spool/spool-writer.ts'
 import type { TraceSettings } from './statements/traces-settings.ts'
@@ -39,8 +39,8 @@ export type RecorderSettings = {
   readonly spoolFolder: string
   readonly spoolLimits: SpoolLimits
   readonly segment: SegmentLimits
-  /** Whether agents are given results as soon as the spool has them, or only when the store has; `results` unless told. */
-  readonly level?: 'results' | 'stored'
+  /** What is kept of results, and whether agents are given them as soon as the spool has it or only when the store has; `results` unless told. */
+  readonly level?: RecordingLevel
   /** How long a result waits for the store at level `stored`; 30 s unless told. */
   readonly storeWaitMilliseconds?: number
   readonly onRecordFailure: 'block' | 'continue'

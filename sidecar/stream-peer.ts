@@ -6,6 +6,7 @@
  */
 import type net from 'node:net'
 import { collectGarbage } from '../base/collect-garbage.ts'
+import { drained } from '../base/stream-handle.ts'
 import type { OnBytes, PauseReason, Peer } from './peer.ts'
 
 /** Each read makes a buffer, and V8 lets 32 MB of dead ones lie before it looks. Collecting young objects takes 0.2 ms. */
@@ -80,11 +81,4 @@ export class StreamPeer implements Peer {
   end(): void {
     this.socket.end()
   }
-}
-
-/** What a socket has read and nobody has taken. */
-export function drained(socket: net.Socket): Buffer {
-  const chunks: Buffer[] = []
-  for (let chunk = socket.read() as Buffer | null; chunk !== null; chunk = socket.read() as Buffer | null) chunks.push(chunk)
-  return Buffer.concat(chunks)
 }

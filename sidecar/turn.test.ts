@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { EventEmitter } from 'node:events'
 import type net from 'node:net'
 import { test, type TestContext } from 'node:test'
+import { leftOutMessages, readLeftOut, type LeftOut } from '../session/left-out.ts'
 import { decodeRecords, recordFlag, recordType, type RecordType, type SessionRecord } from '../session/records.ts'
 import type { Peer } from './peer.ts'
 import type { SpoolRefusal, SpoolWriter } from './spool/spool-writer.ts'
@@ -214,7 +215,7 @@ test('block: once the wait was in vain the next statement is refused at once', (
   world.turns.commit()
   world.wait(waitMilliseconds + 100)
   world.turns.commit() // A connection that ends commits too, with nothing gathered: that tries nothing and proves nothing.
-  assert.equal(world.turns.failing, refusal)
+  assert.equal(world.turns.failing(), refusal)
   world.turns.gather(world.frontend, 0, Buffer.from('second'))
   world.turns.commit()
   assert.deepEqual(world.refused, ['first', 'second'])
@@ -231,7 +232,7 @@ test('continue: when the wait is over what was held back passes, counted, and wh
   assert.equal(world.databaseSocket.text(), 'insert')
   assert.deepEqual([world.unrecorded, world.refused], [6, []])
   assert.equal(world.turns.recordNow(Buffer.from('gap')), false)
-  assert.equal(world.turns.failing, refusal, 'a gap that cannot be ended is no sign that recording works')
+  assert.equal(world.turns.failing(), refusal, 'a gap that cannot be ended is no sign that recording works')
   world.fill(false)
   assert.equal(world.turns.recordNow(Buffer.from('gap')), true)
   assert.deepEqual(world.states, ['waiting', 'failing', 'recording'])
@@ -356,3 +357,77 @@ test('who waits for a note hears of it once it is in the spool, not before, and 
   world.wait(waitMilliseconds + 100)
   assert.deepEqual(told, ['after 1 records', 'given up'])
 })
+
+const { DataRow } = leftOutMessages
+const leftOutIn = (records: readonly SessionRecord[]): LeftOut[] =>
+  records.filter(({ type }) => type === recordType.leftOut).map(({ payload }) => readLeftOut(payload))
+
+test('what is left out goes on in its place when the spool has its size, and never reaches the spool', (t) => {
+  const { turns, happened, backend, agentSocket, records } = createWorld(t)
+  turns.gather(backend, 0, Buffer.from('head '))
+  turns.gatherLeftOut(backend, DataRow, 1, Buffer.from('row one '))
+  turns.gatherLeftOut(backend, DataRow, 0, Buffer.from('row '))
+  turns.gatherLeftOut(backend, DataRow, 1, Buffer.from('two '))
+  turns.gather(backend, 0, Buffer.from('tail'))
+  assert.deepEqual(happened, [])
+  turns.commit()
+  assert.match(happened.at(0) ?? '', /^spool gets/)
+  assert.equal(agentSocket.text(), 'head row one row two tail')
+  assert.deepEqual(leftOutIn(records()), [{ type: DataRow, messages: 2, bytes: 16 }])
+  assert.deepEqual(
+    records().map(({ type, payload }) => (type === recordType.leftOut ? 'left out' : payload.toString())),
+    ['head ', 'left out', 'tail'],
+  )
+})
+
+test('content larger than a turn goes on in order, each part behind a record of it', (t) => {
+  const { turns, happened, backend, agentSocket, records } = createWorld(t)
+  const content = Buffer.alloc(3_000_000)
+  for (let at = 0; at < content.length; at += 4) content.writeUInt32LE(at, at)
+  turns.gatherLeftOut(backend, DataRow, 1, content)
+  turns.commit()
+  assert.ok(Buffer.concat(agentSocket.written).equals(content))
+  assert.ok(happened[0]!.startsWith('spool gets'))
+  const parts = leftOutIn(records())
+  assert.equal(
+    parts.reduce((sum, { bytes }) => sum + bytes, 0),
+    content.length,
+  )
+  assert.deepEqual(
+    parts.map(({ messages }) => messages).filter((messages) => messages > 0),
+    [1],
+  )
+})
+
+test('a peer that does not drain keeps its left-out bytes as they were while others are gathered', (t) => {
+  const { turns, backend, agentSocket } = createWorld(t)
+  agentSocket.isSlow = true
+  const lent: Uint8Array[] = []
+  agentSocket.write = (bytes: Buffer): boolean => {
+    lent.push(bytes)
+    agentSocket.writableLength += bytes.length
+    return false
+  }
+  for (const letter of 'abc') {
+    turns.gatherLeftOut(backend, DataRow, 1, Buffer.from(letter.repeat(1_000)))
+    turns.commit()
+  }
+  assert.equal(
+    Buffer.concat(lent).toString('latin1'),
+    'abc'.replace(/./g, (letter) => letter.repeat(1_000)),
+  )
+})
+
+for (const onRecordFailure of ['block', 'continue'] as const) {
+  test(`what is left out is ${onRecordFailure === 'block' ? 'not forwarded' : 'counted as passed'} when the spool stays full (${onRecordFailure})`, (t) => {
+    const world = createWorld(t, { onRecordFailure })
+    world.fill(true)
+    world.turns.gatherLeftOut(world.backend, DataRow, 1, Buffer.from('a row'))
+    world.turns.commit()
+    assert.equal(world.agentSocket.text(), '')
+    world.wait(waitMilliseconds)
+    assert.equal(world.agentSocket.text(), onRecordFailure === 'block' ? '' : 'a row')
+    assert.deepEqual(world.refused, onRecordFailure === 'block' ? ['a row'] : [])
+    assert.equal(world.unrecorded, onRecordFailure === 'block' ? 0 : 5)
+  })
+}

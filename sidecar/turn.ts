@@ -6,7 +6,8 @@
  * connection is paused and only what was already on its way can still arrive.
  */
 import { performance } from 'node:perf_hooks' // The global of that name is looked up anew each time.
-import { recordFlag, recordHeaderBytes, writeRecordHeader, type RecordType } from '../session/records.ts'
+import { leftOutBytes, writeLeftOut } from '../session/left-out.ts'
+import { recordFlag, recordHeaderBytes, recordType, writeRecordHeader, type RecordType } from '../session/records.ts'
 import type { Peer } from './peer.ts'
 import type { SpoolRefusal, SpoolWriter } from './spool/spool-writer.ts'
 import { createTurnBuffers, turnBufferBytes, viewOf, type TurnBuffer } from './turn-buffers.ts'
@@ -27,11 +28,14 @@ export type Channel = {
 }
 
 /** What a commit does with bytes once they are in the spool. */
-type Span = { readonly channel: Channel; readonly start: number; end: number; readonly original: Buffer | null }
+type Span = { readonly channel: Channel; readonly start: number; end: number; readonly original: Uint8Array | null }
 
 type Turn = {
   readonly buffer: TurnBuffer
   length: number
+  /** What goes on and is in no record; null while there is none. It never reaches the spool. */
+  aside: TurnBuffer | null
+  asideLength: number
   spans: Span[]
   /** Records that must reach the spool even when nothing else does: they end sessions or state gaps. */
   vital: Buffer[]
@@ -61,12 +65,22 @@ const promptBytesMax = 8 * 1024
 const announcedAfterMilliseconds = 1_000
 
 export function createTurns(options: TurnOptions) {
-  const { spool } = options
+  const { spool, isAlone } = options
   const buffers = createTurnBuffers()
-  const emptyTurn = (): Turn => ({ buffer: buffers.take(), length: 0, spans: [], vital: [], told: [] })
+  const emptyTurn = (aside: TurnBuffer | null = null): Turn => ({
+    buffer: buffers.take(),
+    length: 0,
+    aside,
+    asideLength: 0,
+    spans: [],
+    vital: [],
+    told: [],
+  })
   let turn = emptyTurn()
   /** The record at the end of the turn that can still grow, so that adjacent bytes of a channel become one. */
   let open: { readonly channel: Channel; readonly flags: number; readonly at: number } | null = null
+  /** The same for a record of what is left out: it stands for more while nothing else is gathered. */
+  let leaving: { readonly channel: Channel; readonly type: number; readonly at: number; messages: number; bytes: number } | null = null
   /** Full turns that wait behind a refused one. */
   let waiting: Turn[] = []
   let scheduled = false
@@ -78,7 +92,10 @@ export function createTurns(options: TurnOptions) {
   let announced = false
 
   function endOpenRecord(): void {
-    if (open === null) return
+    if (open === null) {
+      endLeaving()
+      return
+    }
     const { channel, flags, at } = open
     open = null
     const payloadBytes = turn.length - at - recordHeaderBytes
@@ -86,10 +103,39 @@ export function createTurns(options: TurnOptions) {
     writeRecordHeader(turn.buffer.bytes, at, { type: channel.type, flags, session: channel.session, time: now(), payloadBytes })
   }
 
+  function endLeaving(): void {
+    if (leaving === null) return
+    const { channel, at } = leaving
+    if (at === 0) setByWall()
+    writeLeftOut(turn.buffer.bytes, at + recordHeaderBytes, leaving)
+    leaving = null
+    const header = { type: recordType.leftOut, flags: 0, session: channel.session, time: now(), payloadBytes: leftOutBytes }
+    writeRecordHeader(turn.buffer.bytes, at, header)
+  }
+
+  function leaveOut(channel: Channel, type: number, messages: number, bytes: Buffer): void {
+    if (turn.asideLength + bytes.length > turnBufferBytes) nextTurn()
+    if (leaving === null || leaving.channel !== channel || leaving.type !== type) {
+      room(leftOutBytes)
+      leaving = { channel, type, at: turn.length, messages: 0, bytes: 0 }
+      turn.length += recordHeaderBytes + leftOutBytes
+    }
+    leaving.messages += messages
+    leaving.bytes += bytes.length
+    turn.aside ??= buffers.take()
+    turn.aside.bytes.set(bytes, turn.asideLength)
+    const end = turn.asideLength + bytes.length
+    turn.spans.push({ channel, start: 0, end: 0, original: viewOf(turn.aside, turn.asideLength, end) })
+    turn.asideLength = end
+  }
+
   /** Makes room for a record of its own with a payload of `bytes`. */
   function room(bytes: number): void {
     endOpenRecord()
-    if (turn.length + recordHeaderBytes + bytes <= turnBufferBytes) return
+    if (turn.length + recordHeaderBytes + bytes > turnBufferBytes) nextTurn()
+  }
+
+  function nextTurn(): void {
     commit()
     if (turn.length === 0) return
     waiting.push(turn)
@@ -107,9 +153,10 @@ export function createTurns(options: TurnOptions) {
       const { to, from } = span.channel
       const bytes = span.original ?? viewOf(sent.buffer, span.start, span.end)
       if (!to.forward(bytes)) from.pause('backlog') // A peer that does not drain slows the one that fills it.
-      if (span.original !== null) continue
+      const lender = span.original === null ? sent.buffer : sent.aside
+      if (lender === null) continue
       const mark = to.mark()
-      if (mark !== null) sent.buffer.pins.push({ peer: to, mark })
+      if (mark !== null) lender.pins.push({ peer: to, mark })
     }
   }
 
@@ -117,10 +164,13 @@ export function createTurns(options: TurnOptions) {
   function commitAll(): boolean {
     while (waiting.length > 0) {
       if (!commitOne(waiting[0]!)) return false
-      buffers.give(waiting.shift()!.buffer)
+      const { buffer, aside } = waiting.shift()!
+      buffers.give(buffer)
+      if (aside !== null) buffers.give(aside)
     }
     if (turn.length === 0) return true
     if (!commitOne(turn)) return false
+    if (turn.aside !== null) endAside()
     if (turn.buffer.pins.length === 0) {
       turn.length = 0
       turn.spans = []
@@ -128,9 +178,16 @@ export function createTurns(options: TurnOptions) {
       turn.told = []
     } else {
       buffers.give(turn.buffer)
-      turn = emptyTurn()
+      turn = emptyTurn(turn.aside)
     }
     return true
+  }
+
+  function endAside(): void {
+    turn.asideLength = 0
+    if (turn.aside!.pins.length === 0) return
+    buffers.give(turn.aside!)
+    turn.aside = null
   }
 
   function commitOne(candidate: Turn): boolean {
@@ -214,8 +271,9 @@ export function createTurns(options: TurnOptions) {
         }
       }
     }
-    for (const { buffer, told } of failed) {
+    for (const { buffer, aside, told } of failed) {
       buffers.give(buffer)
+      if (aside !== null) buffers.give(aside)
       for (const tell of told) tell()
     }
   }
@@ -237,6 +295,16 @@ export function createTurns(options: TurnOptions) {
         turn.buffer.bytes.set(piece, start)
         turn.length = start + piece.length
         turn.spans.push({ channel, start, end: turn.length, original: null })
+      }
+    },
+    /**
+     * Bytes to be forwarded of which only the size is recorded, and how many messages of this type ended in them. The record of them is
+     * in the spool before they go on.
+     */
+    gatherLeftOut(channel: Channel, type: number, messages: number, bytes: Buffer): void {
+      for (let at = 0; at < bytes.length; at += pieceBytesMax) {
+        const isLast = at + pieceBytesMax >= bytes.length
+        leaveOut(channel, type, isLast ? messages : 0, bytes.subarray(at, at + pieceBytesMax))
       }
     },
     /** Bytes of which a different form is recorded: `original` is forwarded, and must not change until then. */
@@ -284,7 +352,7 @@ export function createTurns(options: TurnOptions) {
     readEnded(): void {
       if (scheduled || (turn.length === 0 && waiting.length === 0)) return
       // Of a large result more is on its way: several reads share one write.
-      if (turn.length < promptBytesMax && options.isAlone()) {
+      if (turn.length + turn.asideLength < promptBytesMax && isAlone()) {
         commit()
         return
       }
@@ -294,10 +362,10 @@ export function createTurns(options: TurnOptions) {
     /** Writes at once what was gathered; for the end of a connection and of the process. */
     commit,
     /** Why recording fails at present, or null while it works or is still waited for. */
-    get failing(): SpoolRefusal | null {
+    failing(): SpoolRefusal | null {
       return failing
     },
-    get isHeld(): boolean {
+    isHeld(): boolean {
       return retryTimer !== null
     },
   }

@@ -18,7 +18,7 @@ const refusal = { code: '57P01', message: 'the policy was withdrawn', hint: 'Ask
 
 test(
   'a way that is closed ends sessions in any state and refuses others, until its last reason is gone',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async (t) => {
     const database = await startPostgres()
     t.after(() => database.stop('immediate'))

@@ -11,10 +11,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
+import { assertOnceWithin } from '../base/test-durations.ts'
 import { startPostgres } from './embedded-postgres.ts'
 import type { EmbeddedPostgres } from './embedded-postgres.ts'
 
-const startMillisecondsExpected = 1500
+const readMillisecondsMax = 100
 
 async function rowsOver(config: pg.ClientConfig, sql: string): Promise<Record<string, unknown>[]> {
   const client = new pg.Client(config)
@@ -49,9 +50,7 @@ async function untilFalse(condition: () => boolean, millisecondsMax: number): Pr
 }
 
 test('a server answers, only with its password, and leaves nothing behind', async () => {
-  const started = performance.now()
   const server = await startPostgres({ settings: { log_statement: 'all', max_connections: '7' } })
-  const milliseconds = performance.now() - started
   try {
     assert.deepEqual(await server.query("select 1 as first; select 'two' as second"), [{ second: 'two' }])
     assert.deepEqual(await rowsOver({ connectionString: server.url }, 'show max_connections'), [{ max_connections: '7' }])
@@ -67,8 +66,14 @@ test('a server answers, only with its password, and leaves nothing behind', asyn
   const socket = connect(server.port, server.host)
   const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException]
   assert.equal(error.code, 'ECONNREFUSED')
-  // A machine under load is slower; twice the promise still finds a launcher that waits needlessly.
-  assert.ok(milliseconds < 2 * startMillisecondsExpected, `ready after ${milliseconds.toFixed(0)} ms`)
+})
+
+// PostgreSQL writes into its file of the process number when it is ready; how long initdb and it take until then is the machine's matter.
+test('a server that is ready is not waited for any longer', async () => {
+  await assertOnceWithin(readMillisecondsMax, async () => {
+    await using server = await startPostgres()
+    return Date.now() - statSync(`${server.folder}/data/postmaster.pid`).mtimeMs
+  })
 })
 
 test('version 15 runs too', { skip: process.platform !== 'linux' || process.arch !== 'x64' }, async () => {
@@ -130,7 +135,7 @@ test('a test process that is killed takes its server with it', async () => {
   const { pid, folder } = JSON.parse(line) as { pid: number; folder: string }
   assert.ok(isAlive(pid) && existsSync(folder))
   child.kill('SIGKILL')
-  assert.ok(await untilFalse(() => isAlive(pid) || existsSync(folder), 10_000), 'the server and its folder are gone')
+  assert.ok(await untilFalse(() => isAlive(pid) || existsSync(folder), 120_000), 'the server and its folder are gone')
 })
 
 test('a test that forgets to stop its server still ends', async () => {
@@ -138,10 +143,10 @@ test('a test that forgets to stop its server still ends', async () => {
   const script = `const { startPostgres } = await import(${JSON.stringify(launcher)}); console.log((await startPostgres()).folder)`
   const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: 20_000,
+    timeout: 120_000,
   })
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
   const [code] = (await once(child, 'exit')) as [number | null]
   assert.equal(code, 0)
-  assert.ok(await untilFalse(() => existsSync(line), 10_000), 'the folder is gone')
+  assert.ok(await untilFalse(() => existsSync(line), 120_000), 'the folder is gone')
 })

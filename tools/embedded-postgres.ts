@@ -11,7 +11,6 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { chownSync, closeSync, mkdtempSync, openSync, readFileSync, readdirSync } from 'node:fs'
 import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -23,12 +22,13 @@ import { writeCertificates } from './certificates.ts'
 import type { CertificateFiles } from './certificates.ts'
 import { describeFailure, findPostgresPackage, programOf } from './postgres-package.ts'
 import type { PostgresPackage, PostgresVersion } from './postgres-package.ts'
+import { freePort } from './free-port.ts'
 
 const superuser = 'postgres'
 const host = '127.0.0.1'
 const passwordBytes = 18
-const startMillisecondsMax = 20_000
-const stopMillisecondsMax = 20_000
+const startMillisecondsMax = 120_000
+const stopMillisecondsMax = 60_000
 const pollMilliseconds = 10
 const portAttemptsMax = 5
 
@@ -269,18 +269,6 @@ function statusIn(pidFile: string): string {
     if (systemCodeOf(error) === 'ENOENT') return '' // Not written yet.
     throw error
   }
-}
-
-/** A TCP port on 127.0.0.1 that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, host)
-  await once(server, 'listening')
-  const address = server.address()
-  invariant(address !== null && typeof address === 'object', 'a listening TCP server has an address')
-  server.close()
-  await once(server, 'close')
-  return address.port
 }
 
 function chownTree(path: string, identity: { uid: number; gid: number }): void {

@@ -9,17 +9,17 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { fetchPackages } from './debian-packages.ts'
+import { freePort } from './free-port.ts'
 
 const run = promisify(execFile)
-const startMillisecondsMax = 60_000
-const toolMillisecondsMax = 30_000
+const startMillisecondsMax = 120_000
+const toolMillisecondsMax = 120_000
 const projectCache = fileURLToPath(new URL('../.cache/debian', import.meta.url))
 
 export type Radosgw = AsyncDisposable & {
@@ -47,7 +47,7 @@ export async function startRadosgw({ host = '127.0.0.1' }: { readonly host?: str
   const packages = await fetchRadosgw()
   const folder = mkdtempSync(path.join(tmpdir(), 'steno-radosgw-'))
   const children: ChildProcess[] = []
-  const [monitorPort, port] = [await freePort('127.0.0.1'), await freePort(host)]
+  const [monitorPort, port] = [await freePort(), await freePort(host)]
   const key = { accessKeyId: randomBytes(10).toString('hex'), secretAccessKey: randomBytes(20).toString('hex') }
   const environment = environmentOf(packages)
   const configuration = path.join(folder, 'ceph.conf')
@@ -142,15 +142,6 @@ async function answers(url: string, folder: string): Promise<void> {
       await sleep(100)
     }
   }
-}
-
-async function freePort(host: string): Promise<number> {
-  const server = createServer().listen(0, host)
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 function environmentOf(packages: string): NodeJS.ProcessEnv {

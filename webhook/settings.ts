@@ -31,6 +31,8 @@ export type ControlSettings = ProcessSettings & {
   /** Where sidecars were told to find control and the relay; a pod that was told otherwise is not one of steno's. */
   readonly controlUrl: string
   readonly relayEndpoint: string
+  /** Whether an address is one pod, so that its connections are bounded; false for networks that rewrite the addresses of pods. Absent: true. */
+  readonly limitAddresses?: boolean
   /** On a loopback address: who reaches it reads every recording. Null: no reader. */
   readonly readerListen: Address | null
 }

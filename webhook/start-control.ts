@@ -10,7 +10,7 @@ import type { CertificateSource } from '../cluster/certificates/certificates.ts'
 import { openCluster } from '../cluster/client.ts'
 import { pause } from '../cluster/pause.ts'
 import { resources } from '../cluster/resources.ts'
-import { watchInjectedPods, type WatchedPod } from '../cluster/pod-watch.ts'
+import { isWatchedPod, watchInjectedPods, type WatchedPod } from '../cluster/pod-watch.ts'
 import { watchResource, type Change } from '../cluster/watch-resource.ts'
 import { controlKeySecret } from './control/control-key-secret.ts'
 import { loadOrCreateControlKey } from './control/control-key.ts'
@@ -26,7 +26,7 @@ import { watchForStream, type StreamWatch } from './control/stream/watch-stream.
 import type { StoreObject } from './control/stores.ts'
 import { createVanishing, type Vanishing } from './control/vanishing.ts'
 import { createTokenReview } from '../cluster/identity/token-review.ts'
-import { startHealthServer } from '../cluster/health-server.ts'
+import { startProcess } from '../cluster/process-life.ts'
 import { openCertificates } from '../cluster/certificates/open-certificates.ts'
 import type { ControlSettings } from './settings.ts'
 import { createStoreStatusWriter } from './store-status.ts'
@@ -47,7 +47,6 @@ export async function startControl(settings: ControlSettings, log: Log): Promise
   const stopping = new AbortController()
   const registry = new Registry()
   addProcessMetrics(registry)
-  let isDraining = false
   let certificates: CertificateSource | null = null
   let server: ControlServer | null = null
   let vanishing: Vanishing | null = null
@@ -86,21 +85,12 @@ export async function startControl(settings: ControlSettings, log: Log): Promise
     await statuses.stop()
     cluster.close()
   }
-  const health = await startHealthServer({
-    listen: settings.metricsListen,
-    registry,
-    reasonsNotReady: () => [
-      ...(isDraining ? ['it is stopping'] : []),
-      ...(recordingStores.isSynced() ? [] : ['the RecordingStores of the cluster are not read yet']),
-      ...(streamWatch?.isSynced() === true ? [] : ['the policies of the cluster are not read yet']),
-      ...(server === null ? ['it does not listen yet'] : server.reasonsNotReady()),
-    ],
-  }).catch(async (error: unknown) => {
-    await endAll()
-    throw error
-  })
-
-  try {
+  const reasonsNotReady = (): string[] => [
+    ...(recordingStores.isSynced() ? [] : ['the RecordingStores of the cluster are not read yet']),
+    ...(streamWatch?.isSynced() === true ? [] : ['the policies of the cluster are not read yet']),
+    ...(server === null ? ['it does not listen yet'] : server.reasonsNotReady()),
+  ]
+  const life = await startProcess({ settings, registry, log, reasonsNotReady, endAll }, async () => {
     const source = await openCertificates({ cluster, namespace, certificate: settings.certificate, log, signal: stopping.signal })
     certificates = source
     const key = await loadOrCreateControlKey(controlKeySecret(cluster, namespace))
@@ -116,6 +106,7 @@ export async function startControl(settings: ControlSettings, log: Log): Promise
       ...{ listen: settings.listen, readerListen: settings.readerListen, certificates: source, key, registry, log },
       reviewToken: createTokenReview(cluster, 'steno-control'),
       describePod,
+      ...(settings.limitAddresses === false ? { newcomerLimits: null, isWatched: (pod) => isWatchedPod(pods, pod) } : {}),
       routes(parts) {
         vanishing = createVanishing({ parts, storeNames, podState: createPodState(cluster), describePod, cluster })
         policyStream = createPolicyStream(parts, watched)
@@ -140,20 +131,10 @@ export async function startControl(settings: ControlSettings, log: Log): Promise
       ...{ cluster, namespace, instance, log, signal: stopping.signal, onBeat: statuses.repeat },
       ...(reportTiming === undefined ? {} : { timing: reportTiming }),
     })
-    let stopped: Promise<void> | null = null
-    const stopOnce = async (): Promise<void> => {
-      isDraining = true
-      await pause(settings.drainDelayMilliseconds, stopping.signal)
-      await serving.stop()
-      await endAll()
-      health.close()
-    }
-    return { port: serving.port, readerPort: serving.readerPort, metricsPort: health.port, stop: () => (stopped ??= stopOnce()) }
-  } catch (error) {
-    await endAll()
-    health.close()
-    throw error
-  }
+    return serving
+  })
+  const { port, readerPort } = life.serving
+  return { port, readerPort, metricsPort: life.metricsPort, stop: life.stop }
 }
 
 function tellOfPod(vanishing: Vanishing, { before, after }: Change<WatchedPod>): void {

@@ -13,7 +13,7 @@ import { testLog, until } from '../cluster/test-support.ts'
 import type { Condition } from '../cluster/conditions.ts'
 import type { ControlSettings, WebhookSettings } from './settings.ts'
 
-const timeout = 30_000
+const timeout = 120_000
 const storePath = '/apis/steno.dev/v1alpha1/recordingstores/default'
 const leasePath = '/apis/coordination.k8s.io/v1/namespaces/steno-system/leases/steno-control'
 const webhookLeasePath = '/apis/coordination.k8s.io/v1/namespaces/steno-system/leases/steno-webhook'
@@ -49,7 +49,7 @@ async function createWorld(context: TestContext) {
       ...{ authority: standardAuthorityIntervals, leaf: standardLeafIntervals },
     },
     watchTiming: { retryMillisecondsFirst: 5 },
-    reportTiming: { beatMilliseconds: 20, silenceMillisecondsMax: 300 },
+    reportTiming: { beatMilliseconds: 20, silenceMillisecondsMax: 2_000 },
   }
   const told = { controlUrl: 'https://control', relayEndpoint: 'relay:8443' }
   const control: ControlSettings = { ...common, ...told, instance: 'control-1', readerListen: anyPort }
@@ -194,7 +194,7 @@ test('a start that fails leaves nothing behind, and says why', { timeout }, asyn
 
 test('a control that stops is told apart from one that is ready, and stops once', { timeout }, async (context) => {
   const world = await createWorld(context)
-  const control = await startControl({ ...world.control, drainDelayMilliseconds: 200 }, testLog().log)
+  const control = await startControl({ ...world.control, drainDelayMilliseconds: 2_000 }, testLog().log)
   await until(() => says(world.api, 'StoreReachable', 'Proven'))
   const stopped = control.stop()
   assert.match((await readiness(control.metricsPort)).text, /it is stopping/)

@@ -81,6 +81,19 @@ export function addWebhookMetrics(registry: Registry, facts: WebhookFacts): { re
         for (const [state, count] of Object.entries(counts)) egress.labels(namespace, state).set(count)
     },
   })
+  const recorded = new Gauge({
+    ...{
+      name: 'steno_pods_recording',
+      help: 'Pods with a sidecar, by what becomes of their recordings as they say, as the leader counts them.',
+      registers,
+    },
+    labelNames: ['namespace', 'state'],
+    collect() {
+      recorded.reset()
+      for (const { namespace, recorded: counts } of facts.reconcile()?.podTotals() ?? [])
+        for (const [state, count] of Object.entries(counts)) recorded.labels(namespace, state).set(count)
+    },
+  })
   asked(
     'steno_network_policies_repaired',
     'NetworkPolicies of steno that somebody else had changed or deleted, since this replica began to lead.',

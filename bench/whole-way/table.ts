@@ -1,5 +1,5 @@
 /** Draws what was measured as one table: each number of clients with its three ways, and whether steno's reached what it aims at. */
-import { median, pairedRatio, spread, type Spread } from '../statistics.ts'
+import { drawSpread, median, pairedRatio, spread, type Spread } from '../statistics.ts'
 import { drawTable } from '../table.ts'
 import type { Turn } from './cost.ts'
 import { wayNames, type WayName } from './ways.ts'
@@ -58,8 +58,4 @@ function ratioOf(turns: Measured['turns'], name: WayName, against: WayName): Spr
   if (name === against) return null
   const byRound = (of: WayName): Map<number, number> => new Map(turns.get(of)?.map(({ round, perSecond }) => [round, perSecond]))
   return pairedRatio(byRound(name), byRound(against))
-}
-
-function drawSpread({ median: middle, min, max }: Spread, digits: number): string {
-  return `${middle.toFixed(digits)} (${min.toFixed(digits)}..${max.toFixed(digits)})`
 }

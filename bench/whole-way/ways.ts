@@ -12,10 +12,11 @@ import pg from 'pg'
 import { writeSidecarConfig, type SidecarConfig } from '../../crds/sidecar-config.ts'
 import { createAuthority, issueLeaf } from '../../tools/certificates.ts'
 import type { EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
+import { freePort } from '../../tools/free-port.ts'
 import type { ClientTarget } from '../loads.ts'
 import { listenerUnder } from '../proc.ts'
-import { freePort, startProgram, waitUntilListening, type Program } from '../processes.ts'
-import { commandOf } from '../programs.ts'
+import { startProgram, waitUntilListening, type Program } from '../processes.ts'
+import { haproxyCommand, type HaproxyWay } from '../peers/haproxy.ts'
 
 export const wayNames = ['steno', 'haproxy-twice', 'haproxy-once'] as const
 export type WayName = (typeof wayNames)[number]
@@ -48,9 +49,9 @@ type Files = {
 const host = '127.0.0.1'
 const startMillisecondsMax = 20_000
 const program = fileURLToPath(new URL('../../bin/steno', import.meta.url))
-const relayProgram = fileURLToPath(new URL('relay.ts', import.meta.url))
+const relayProgram = fileURLToPath(new URL('../peers/relay.ts', import.meta.url))
 /** As in the image; see the Dockerfile. */
-const asInTheImage = { parameters: ['--max-semi-space-size=2'], environment: { MALLOC_ARENA_MAX: '2' } }
+const asInTheImage = { parameters: ['--max-semi-space-size=2'], environment: { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' } }
 
 /** Starts all of them and returns when each accepts connections. Throws with the end of a program's log when it does not come up. */
 export async function startWays(database: EmbeddedPostgres, folder: string): Promise<Ways> {
@@ -164,21 +165,19 @@ async function untilStarted(healthPort: number): Promise<void> {
 async function startHaproxyTwice(world: World): Promise<Way> {
   const { database, files } = world
   const [first, second] = [await freePort(), await freePort()]
-  const relay = await startHaproxy(world, 'haproxy-relay', second, {
+  const relay = await startHaproxy(world, 'haproxy-relay', {
+    port: second,
     bind: `ssl crt ${files.together} ssl-min-ver TLSv1.3`,
     server: `${host}:${database.port}`,
   })
-  const near = await startHaproxy(world, 'haproxy-near', first, {
-    bind: '',
-    server: `${host}:${second} ssl verify none ssl-min-ver TLSv1.3`,
-  })
+  const near = await startHaproxy(world, 'haproxy-near', { port: first, server: `${host}:${second} ssl verify none ssl-min-ver TLSv1.3` })
   return { target: { port: first, tls: true, ...accountOf(database) }, pids: [near, relay], recorder: null }
 }
 
 async function startHaproxyOnce(world: World): Promise<Way> {
   const { database } = world
   const port = await freePort()
-  const only = await startHaproxy(world, 'haproxy-once', port, { bind: '', server: `${host}:${database.port}` })
+  const only = await startHaproxy(world, 'haproxy-once', { port, server: `${host}:${database.port}` })
   return { target: { port, tls: false, ...accountOf(database) }, pids: [only], recorder: null }
 }
 
@@ -186,29 +185,7 @@ function accountOf({ superuser, password }: EmbeddedPostgres): Pick<ClientTarget
   return { user: superuser, password }
 }
 
-/** One thread each, as sidecar and relay have for their bytes. */
-async function startHaproxy(
-  { folder, start }: World,
-  name: string,
-  port: number,
-  { bind, server }: { readonly bind: string; readonly server: string },
-): Promise<number> {
-  const file = join(folder, `${name}.cfg`)
-  await writeFile(
-    file,
-    `global
-  nbthread 1
-  maxconn 4000
-defaults
-  mode tcp
-  timeout connect 10s
-  timeout client 1h
-  timeout server 1h
-listen postgres
-  bind ${host}:${port} ${bind}
-  server next ${server}
-`,
-  )
-  const { command, environment } = await commandOf('haproxy')
-  return start([...command, '-db', '-f', file], environment, name, port)
+async function startHaproxy({ folder, start }: World, name: string, way: HaproxyWay): Promise<number> {
+  const { command, environment } = await haproxyCommand(join(folder, `${name}.cfg`), way)
+  return start(command, environment, name, way.port)
 }

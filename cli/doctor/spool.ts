@@ -1,9 +1,7 @@
 /** The checks of the spool folder: that a proxy can write there, alone, on a local disk with room, and what still lies in it. */
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { lstatSync, readdirSync, statSync } from 'node:fs'
 import { open, unlink } from 'node:fs/promises'
-import net from 'node:net'
 import path from 'node:path'
 import { systemCodeOf } from '../../base/errors.ts'
 import { sha256Of } from '../../session/digest.ts'
@@ -11,13 +9,12 @@ import { loadLedgerHead } from '../../session/ledger-head.ts'
 import { ledgerKey } from '../../session/object-keys.ts'
 import { recorderKeyFile } from '../../session/recorder-key.ts'
 import { openStore } from '../../session/stores/open-store.ts'
+import { isSpoolLocked, spoolPathExcessBytes } from '../../sidecar/main.ts'
 import { check, failed, ok, warning, type CheckResult, type Finding } from './check.ts'
 import { borrowFolder, freeBytes, shownBytes, specialFileSystem } from './folders.ts'
 
 /** One spool file beyond the cap, and the reserve. */
 const beyondCapBytes = 66 * 1024 ** 2
-/** Of the lock's path, which has to fit into a socket's address on every system. */
-const lockPathBytesMax = 103
 const folderMode = 0o700
 
 export type SpoolOptions = { readonly storeUrl: string; readonly spoolBytesMax: number; readonly millisecondsMax: number }
@@ -40,21 +37,18 @@ export async function* spoolChecks(folder: string, options: SpoolOptions): Async
   yield await check('spool permissions', at, async () => permissions(folder))
   yield await check('spool and store', at, () => belongsTogether(folder, storeUrl))
   let isHeld = false
-  yield await check('spool lock', at, async (signal) => {
-    isHeld = await lockIsHeld(path.join(folder, 'lock'), signal)
+  yield await check('spool lock', at, async () => {
+    isHeld = await lockIsHeld(folder)
     return isHeld ? ok('a proxy is writing here') : waiting(folder)
   })
   return { isHeld }
 }
 
 async function writable(folder: string): Promise<Finding> {
-  const lockBytes = Buffer.byteLength(path.join(folder, 'lock'))
-  if (lockBytes > lockPathBytesMax)
+  const excessBytes = spoolPathExcessBytes(folder)
+  if (excessBytes > 0)
     return {
-      ...failed(
-        `its path is ${lockBytes - lockPathBytesMax} bytes too long for the lock`,
-        'Choose a folder with a shorter name with --spool.',
-      ),
+      ...failed(`its path is ${excessBytes} bytes too long for the lock`, 'Choose a folder with a shorter name with --spool.'),
       code: 'SPOOL_PATH_TOO_LONG',
     }
   const borrowed = borrowFolder(folder, folderMode)
@@ -127,17 +121,13 @@ async function belongsTogether(folder: string, storeUrl: string): Promise<Findin
   }
 }
 
-async function lockIsHeld(lockPath: string, signal: AbortSignal): Promise<boolean> {
-  if (Buffer.byteLength(lockPath) > lockPathBytesMax) return false
-  const socket = net.connect(lockPath)
-  socket.on('error', () => undefined)
+async function lockIsHeld(folder: string): Promise<boolean> {
+  if (spoolPathExcessBytes(folder) > 0) return false
   try {
-    await once(socket, 'connect', { signal })
-    return true
-  } catch {
-    return false // Nobody listens there, which is what was asked.
-  } finally {
-    socket.destroy()
+    return await isSpoolLocked(folder)
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return false
+    throw error
   }
 }
 

@@ -83,6 +83,12 @@ export const statementColumns: readonly Column<StatementRow>[] = [
     about: 'bytes of rows, COPY data and function results to the client',
     value: ({ line }) => line.resultBytes,
   },
+  {
+    name: 'not_kept_bytes',
+    type: 'integer',
+    about: 'of these, what the recording does not hold: recording level `statements`',
+    value: ({ line }) => line.notKept?.bytes ?? null,
+  },
   { name: 'sqlstate', type: 'text', about: "the error's code", value: ({ line }) => line.error?.code ?? null },
   { name: 'error_message', type: 'text', about: "the error's message", value: ({ line }) => line.error?.message ?? null },
   {

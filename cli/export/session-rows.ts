@@ -12,6 +12,7 @@ import { readDataRow } from '../../postgres/values/data-row.ts'
 import { settingsFrom, type ValueSettings } from '../../postgres/values/settings.ts'
 import { textOf } from '../../postgres/values/text-of.ts'
 import type { SessionIdentity } from '../../session/identity.ts'
+import { readLeftOut } from '../../session/left-out.ts'
 import { readRecords, readStatements } from '../../session/read-session.ts'
 import { recordFlag, recordType } from '../../session/records.ts'
 import type { Store } from '../../session/stores/store.ts'
@@ -85,6 +86,7 @@ export async function* sessionRowLines({ store, identity, passes }: SessionRows)
       try {
         if (type === recordType.frontend) tracker.frontend(payload, time, ordinal, (flags & recordFlag.redacted) !== 0)
         else if (type === recordType.backend) tracker.backend(payload, time, ordinal)
+        else if (type === recordType.leftOut) tracker.leftOut(readLeftOut(payload), time, ordinal)
         else if (type === recordType.gap) tracker.gap(time, ordinal)
       } catch (error) {
         if (!(error instanceof KnownError) || error.code !== 'BAD_FRAME') throw error

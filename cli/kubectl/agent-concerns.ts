@@ -1,9 +1,10 @@
 /**
- * What is to be said of the agents' pods: sidecars that do not run, pods that nobody records, pods that are refused. Pure.
+ * What is to be said of the agents' pods: sidecars that do not run, or whose recordings are not stored, pods that nobody records, pods that are refused,
+ * and pods with the sidecar of another release. Pure.
  *
- * Goes by what the API server shows of pods and ReplicaSets at this moment; a Job or a StatefulSet whose pods are refused shows it in its
- * events alone, which are not looked at.
+ * Goes by what the API server shows of pods and of those who make them at this moment.
  */
+import { recordingCondition } from '../../cluster/pod-watch.ts'
 import type { Concern, Condition, ContainerStatus, StatusFacts } from './status-report.ts'
 
 /** A pod with a sidecar, in the namespaces that were asked for. */
@@ -14,8 +15,10 @@ export type InjectedPod = {
     readonly deletionTimestamp?: string
     readonly annotations?: Readonly<Record<string, string>>
   }
+  readonly spec?: { readonly initContainers?: readonly { readonly name: string; readonly image?: string }[] }
   readonly status?: {
     readonly phase?: string
+    readonly conditions?: readonly Condition[]
     readonly initContainerStatuses?: readonly (ContainerStatus & { readonly name: string })[]
   }
 }
@@ -45,7 +48,9 @@ export function unmatchedOf(pods: readonly InjectedPod[]): InjectedPod[] {
   )
 }
 
-export function agentConcerns({ injectedPods, replicaSets }: Pick<StatusFacts, 'injectedPods' | 'replicaSets'>): Concern[] {
+type AgentFacts = Pick<StatusFacts, 'injectedPods' | 'replicaSets' | 'refusedWorkloads' | 'images'>
+
+export function agentConcerns({ injectedPods, replicaSets, refusedWorkloads, images }: AgentFacts): Concern[] {
   const live = liveOf(injectedPods)
   const unmatched = unmatchedOf(live)
   const concerns: Concern[] = []
@@ -69,6 +74,14 @@ export function agentConcerns({ injectedPods, replicaSets }: Pick<StatusFacts, '
       remedy:
         '`kubectl steno explain POD` says why: a Secret that is missing, a connection outside the policy, an image that cannot be had.',
     })
+  concerns.push(...recordingConcerns(live), ...releaseConcerns(live, images))
+  for (const { kind, metadata, madeBy, refusal } of refusedWorkloads ?? [])
+    concerns.push({
+      severity: 'error',
+      what: `${kind} ${nameOf(metadata)}${madeBy === null ? '' : ` (of ${madeBy})`}`,
+      message: `its pods are refused: ${refusal}`,
+      remedy: null,
+    })
   for (const { metadata, status } of replicaSets ?? []) {
     const failure = status?.conditions?.find(({ type, status: is }) => type === 'ReplicaFailure' && is === 'True')
     if (failure === undefined || !failure.message.includes('steno')) continue
@@ -79,6 +92,51 @@ export function agentConcerns({ injectedPods, replicaSets }: Pick<StatusFacts, '
       remedy: null,
     })
   }
+  return concerns
+}
+
+/** What control wrote on the pods of what their sidecars say: gravest first, one line for each reason, with the words of the first. */
+function recordingConcerns(live: readonly InjectedPod[]): Concern[] {
+  return ['SpoolFull', 'StoreRefuses', 'SessionSetAside'].flatMap((reason): Concern[] => {
+    const found = live.flatMap((pod) => {
+      const condition = pod.status?.conditions?.find(({ type }) => type === recordingCondition)
+      return condition?.status === 'False' && condition.reason === reason ? [{ pod, condition }] : []
+    })
+    const [first] = found
+    if (first === undefined) return []
+    return [
+      {
+        severity: 'error',
+        what: `Pods ${told(found.map(({ pod }) => pod))}`,
+        message: `${counted(found.length)} recordings that are not stored: ${reason}: ${first.condition.message}`,
+        remedy: '`kubectl steno explain POD` tells of each; `kubectl describe recordingstores` what control finds of the store.',
+      },
+    ]
+  })
+}
+
+/** `images`: those that sidecars may run, this release's first; null when they may not be read. */
+function releaseConcerns(live: readonly InjectedPod[], images: StatusFacts['images']): Concern[] {
+  if (images === null || images.current.length === 0) return []
+  const imageOf = ({ spec }: InjectedPod): string | null => spec?.initContainers?.find(({ name }) => name === 'steno')?.image ?? null
+  const others = live.filter((pod) => imageOf(pod) !== null && imageOf(pod) !== images.current[0])
+  const unknown = others.filter((pod) => ![...images.current, ...images.known].includes(imageOf(pod) ?? ''))
+  const earlier = others.filter((pod) => !unknown.includes(pod))
+  const concerns: Concern[] = []
+  if (unknown.length > 0)
+    concerns.push({
+      severity: 'error',
+      what: `Pods ${told(unknown)}`,
+      message: `${counted(unknown.length)} a sidecar whose image this release does not know, so relay and control refuse ${unknown.length === 1 ? 'it' : 'them'}`,
+      remedy: 'Make them again: kubectl rollout restart for workloads, delete and create for single pods.',
+    })
+  if (earlier.length > 0)
+    concerns.push({
+      severity: 'note',
+      what: `Pods ${told(earlier)}`,
+      message: `${counted(earlier.length)} the sidecar of another release; ${earlier.length === 1 ? 'it is' : 'they are'} served as ${earlier.length === 1 ? 'it is' : 'they are'}`,
+      remedy: 'kubectl rollout restart brings them up to date when it suits; before the fourth upgrade from theirs they must be.',
+    })
   return concerns
 }
 

@@ -1,8 +1,9 @@
 /**
- * What a break-glass is in the cluster: a ClusterSessionPolicy `break-glass-NAMESPACE` with one entry of `exemptPods`, a label by which it is found, and
- * annotations that say until when it is meant and who asked for it.
+ * What a break-glass is in the cluster: a ClusterSessionPolicy `break-glass-NAMESPACE` with one entry of `exemptPods` that has an end, a label by which
+ * it is found, and annotations that say until when it is meant and who asked for it.
  *
- * Nothing in the cluster ends it when its time is over; it is then said to be overdue. Who asked is what kubectl says of its user: asserted, not proven;
+ * Its `until` ends it, by the API server's own clock at each pod (crds/exemption-end.ts); the object stays until somebody deletes it. One without
+ * `until`, as earlier releases made it, has no end of its own and is said to be overdue. Who asked is what kubectl says of its user: asserted, not proven;
  * the API server's audit log has the proof. Pure.
  */
 import { createHash } from 'node:crypto'
@@ -44,6 +45,7 @@ export type FoundPolicy = {
       readonly namespaces: readonly string[]
       readonly matchLabels?: Readonly<Record<string, string>>
       readonly reason: string
+      readonly until?: string
     }[]
   }
 }
@@ -68,7 +70,7 @@ export function breakGlassObject({ namespace, matchLabels, reason, until, reques
         ...(requestedBy === null ? {} : { [requestedByAnnotation]: requestedBy }),
       },
     },
-    spec: { exemptPods: [{ namespaces: [namespace], matchLabels, reason }] },
+    spec: { exemptPods: [{ namespaces: [namespace], matchLabels, reason, until: new Date(until).toISOString() }] },
   }
 }
 
@@ -109,18 +111,37 @@ export function checkedReason(text: string): string {
 export function breakGlassOf({ metadata, spec }: FoundPolicy): {
   readonly until: number | null
   readonly requestedBy: string | null
+  /** Whether its time ends it. */
+  readonly endsByItself: boolean
   readonly pods: string
   readonly reason: string
 } | null {
   if (metadata.labels?.[breakGlassLabel] !== 'true') return null
-  const until = Date.parse(metadata.annotations?.[untilAnnotation] ?? '')
   const exempt = spec?.exemptPods ?? []
+  const endsByItself = exempt.every((entry) => entry.until !== undefined)
+  const said = endsByItself
+    ? exempt.map((entry) => Date.parse(entry.until ?? ''))
+    : [Date.parse(metadata.annotations?.[untilAnnotation] ?? '')]
+  const until = Math.max(...said)
   return {
-    until: Number.isNaN(until) ? null : until,
+    until: Number.isFinite(until) ? until : null,
+    endsByItself,
     requestedBy: metadata.annotations?.[requestedByAnnotation] ?? null,
     pods: exempt.map(({ namespaces, matchLabels = {} }) => podsText(namespaces, matchLabels)).join('; ') || 'no pods',
     reason: exempt.map(({ reason }) => reason).join('; '),
   }
+}
+
+/** `2 h 5 min`; `under a minute`. */
+export function leftText(milliseconds: number): string {
+  const minutes = Math.floor(milliseconds / minuteMilliseconds)
+  if (minutes === 0) return 'under a minute'
+  const parts = [
+    [Math.floor(minutes / 1440), 'd'],
+    [Math.floor(minutes / 60) % 24, 'h'],
+    [minutes % 60, 'min'],
+  ] as const
+  return parts.flatMap(([amount, unit]) => (amount === 0 ? [] : [`${amount} ${unit}`])).join(' ')
 }
 
 export function podsText(namespaces: readonly string[], matchLabels: Readonly<Record<string, string>>): string {
@@ -128,20 +149,34 @@ export function podsText(namespaces: readonly string[], matchLabels: Readonly<Re
   return `${labels.length === 0 ? 'all pods' : `pods with ${labels.join(',')}`} of ${namespaces.join(', ')}`
 }
 
-/** For `status`: one that runs is a warning, one whose time is over an error. `now` in milliseconds since the epoch. */
+/** For `status`: one that runs is a warning; one whose time is over a note, or an error where nothing ends it. `now` in milliseconds since the epoch. */
 export function breakGlassConcerns(clusterPolicies: readonly FoundPolicy[] | null, now = Date.now()): Concern[] {
   return (clusterPolicies ?? []).flatMap((policy): Concern[] => {
     const found = breakGlassOf(policy)
     if (found === null) return []
-    const { until, requestedBy, pods, reason } = found
-    const isOverdue = until === null || until <= now
-    const since = policy.metadata.creationTimestamp === undefined ? '' : ` since ${policy.metadata.creationTimestamp}`
-    const end = until === null ? 'nothing says until when' : `${isOverdue ? 'it was to end' : 'until'} ${new Date(until).toISOString()}`
+    const { until, endsByItself, requestedBy, pods, reason } = found
+    const isOver = until === null || until <= now
     const namespace = policy.spec?.exemptPods?.[0]?.namespaces[0]
+    const what = `Break-glass ${policy.metadata.name}`
+    if (isOver && endsByItself && until !== null)
+      return [
+        {
+          ...{ severity: 'note', what },
+          message: `it ended by itself at ${new Date(until).toISOString()}: ${pods} get the sidecar again; those that were made meanwhile and have none are counted as BARE`,
+          remedy: `Make those pods again; kubectl delete clustersessionpolicy ${policy.metadata.name} takes away what is left of it.`,
+        },
+      ]
+    const since = policy.metadata.creationTimestamp === undefined ? '' : ` since ${policy.metadata.creationTimestamp}`
+    const end =
+      until === null
+        ? 'nothing says until when'
+        : isOver
+          ? `it was to end ${new Date(until).toISOString()} and does not end by itself`
+          : `until ${new Date(until).toISOString()} (${leftText(until - now)} left${endsByItself ? '' : ', and nothing ends it by itself'})`
     return [
       {
-        severity: isOverdue ? 'error' : 'warning',
-        what: `Break-glass ${policy.metadata.name}`,
+        severity: isOver ? 'error' : 'warning',
+        what,
         message: `${pods} are made without the sidecar${since}, ${end}; asked for by ${requestedBy ?? 'somebody who is not named'}: ${reason}`,
         remedy:
           namespace === undefined || breakGlassName(namespace) !== policy.metadata.name

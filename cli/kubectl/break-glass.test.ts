@@ -58,18 +58,25 @@ test('durations, labels and reasons are taken as they are meant, and all else is
   for (const text of ['', ' \n', 'x'.repeat(257)]) assert.throws(() => checkedReason(text), BadUsage)
 })
 
-test('while one is open status warns of it; when its time is over, or nobody knows it, that is an error', () => {
+test('while one is open status warns of it with the time left; one that is over and does not end by itself is an error', () => {
   const at = (now: number, policy = opened): [string, string][] =>
     breakGlassConcerns([policy], now).map(({ severity, message, remedy }) => [severity, `${message} ${remedy}`])
   const [[running, text] = ['', '']] = at(asked.until - 1)
   assert.equal(running, 'warning')
   assert.match(
     text,
-    /pods with app=orders-agent of shop .* since 2026-11-21T09:00:00Z, until 2026-11-21T10:00:00.000Z; .*anna@example\.com: INC-1234/,
+    /pods with app=orders-agent of shop .* since 2026-11-21T09:00:00Z, until 2026-11-21T10:00:00.000Z \(under a minute left\); .*anna@example\.com: INC-1234/,
   )
   assert.match(text, /kubectl steno break-glass -n shop --end/)
-  assert.deepEqual(at(asked.until)[0]?.[0], 'error')
-  const unknown = { ...opened, metadata: { ...opened.metadata, annotations: { 'steno.dev/break-glass-until': 'soon' } } }
+  const [[over, said] = ['', '']] = at(asked.until)
+  assert.equal(over, 'note')
+  assert.match(said, /it ended by itself at 2026-11-21T10:00:00.000Z/)
+  // As an earlier release made it: nothing but somebody ends it.
+  const { namespaces, matchLabels, reason } = opened.spec!.exemptPods![0]!
+  const earlier = { ...opened, spec: { exemptPods: [{ namespaces, matchLabels: { ...matchLabels }, reason }] } }
+  assert.match(at(asked.until - 90 * minute, earlier)[0]![1], /\(1 h 30 min left, and nothing ends it by itself\)/)
+  assert.equal(at(asked.until, earlier)[0]?.[0], 'error')
+  const unknown = { ...earlier, metadata: { ...opened.metadata, annotations: { 'steno.dev/break-glass-until': 'soon' } } }
   assert.deepEqual(at(0, unknown)[0]?.[0], 'error')
   assert.deepEqual(breakGlassConcerns([{ ...opened, metadata: { name: 'floor' } }]), [])
   assert.deepEqual(breakGlassConcerns(null), [])
@@ -82,8 +89,10 @@ test('status says it among all other concerns', () => {
     missingNamespace: null,
     injectedPods: null,
     replicaSets: null,
+    refusedWorkloads: null,
+    images: null,
     unread: [],
-    stenoNamespace: 'steno-system',
+    ...{ stenoNamespace: 'steno-system', namespace: null },
   }
   const facts = { ...unread, ...others, clusterPolicies: [opened] }
   assert.ok(concernsOf(facts).some(({ what }) => what === 'Break-glass break-glass-shop'))
@@ -96,6 +105,20 @@ const world: KubectlAnswers = {
   'auth whoami': { status: { userInfo: { username: 'anna@example.com' } } },
 }
 const words = ['break-glass', '-n', 'shop', '--reason', 'INC-1234', '--for', '1h']
+const running = { ...breakGlassObject({ ...asked, until: Date.now() + 60 * minute }) }
+const over = { ...breakGlassObject({ ...asked, until: Date.now() - minute }) }
+
+test('what is left of one that ended makes room for another', async () => {
+  using kubectl = createTestKubectl({
+    ...world,
+    'get clustersessionpolicies.steno.dev break-glass-shop': over,
+    'delete clustersessionpolicies.steno.dev break-glass-shop': '',
+    'create -f *': '',
+  })
+  const { code, stdout, stderr } = await kubectl.steno(words)
+  assert.deepEqual([code, stderr], [0, ''])
+  assert.match(stdout, /It ends by itself at 20/)
+})
 
 test('opening creates the policy, says what that opens, and how to end it', async () => {
   // The name of the file is not to be known before.
@@ -122,7 +145,7 @@ for (const [what, args, answers, code, message] of [
   [
     'one that is open',
     words,
-    { 'get clustersessionpolicies.steno.dev break-glass-shop': opened },
+    { 'get clustersessionpolicies.steno.dev break-glass-shop': running },
     1,
     /open already: INC-1234[\s\S]*BREAK_GLASS_RUNS/,
   ],
@@ -154,7 +177,7 @@ for (const [what, args, answers, code, message] of [
 
 test('ending deletes the policy, and names the pods that are to be made again', async () => {
   using kubectl = createTestKubectl({
-    'get clustersessionpolicies.steno.dev break-glass-shop': opened,
+    'get clustersessionpolicies.steno.dev break-glass-shop': running,
     'delete clustersessionpolicies.steno.dev break-glass-shop': '',
     'get -n shop pods -l !steno.dev/injected': { items: [{ metadata: { name: 'agent-1' } }, { metadata: { name: 'agent-2' } }] },
   })

@@ -50,11 +50,11 @@ export function breakGlassCommand(): Command {
     .summary('in an emergency: let pods of a namespace be made without steno, on record')
     .description(
       'In an emergency: lets pods of a namespace be made without the sidecar, by a ClusterSessionPolicy that says why and until when; or ends that.\n' +
-        'Who may create and delete ClusterSessionPolicies may do this. Nothing ends it by itself.',
+        'Who may create and delete ClusterSessionPolicies may do this. It ends by itself when its time is over.',
     )
     .option('-l, --selector <labels>', 'only pods with these labels, as app=agent,tier=batch; all pods of the namespace when absent')
     .option('--reason <text>', 'why, in a sentence that an auditor can read')
-    .option('--for <duration>', 'how long it is meant to be open: 30m, 1h, 2d')
+    .option('--for <duration>', 'how long it is open, seven days at most: 30m, 1h, 2d')
     .option('--end', 'end it')
     .option('--json', 'as one JSON object')
     .addHelpText(
@@ -66,7 +66,9 @@ Examples:
 
 While it is open, pods that are made hold their credential, reach what the network lets them, and are not recorded; pods with a sidecar reach no
 database until they are made again, since no policy is for them. Control puts into every store
-when it began and ended, which pods, and why. \`kubectl steno status\` warns of it, and calls it an error when its time is over.
+when it began and ended, which pods, and why. \`kubectl steno status\` says how much time is left. When it is over pods that are made get the sidecar
+again, whether steno runs or not; those that were made meanwhile stay as they are until they are made again.
+With --json it is one object {action, policy, namespace, …}: opened with matchLabels, reason, until and requestedBy, ended with podsWithoutSidecar.
 Exit codes: 0 done, 1 not done, 2 used wrongly.`,
     )
     .action(run)
@@ -83,15 +85,20 @@ async function run(options: Options): Promise<void> {
     return end(options, namespace)
   }
   if (options.reason === undefined || options.for === undefined)
-    throw new BadUsage('--reason and --for are needed: why, and how long it is meant to be open')
+    throw new BadUsage('--reason and --for are needed: why, and how long it is to be open')
   const [reason, milliseconds, matchLabels] = [checkedReason(options.reason), parseFor(options.for), parseSelector(options.selector)]
   const [labels, requestedBy, open] = await Promise.all([labelsOf(options, namespace), userOf(options), openOne(options, namespace)])
   if (labels !== null && !isOptedIn(labels))
     throw new BadUsage(`namespace ${namespace} is not opted in (${optInLabel}=enabled), so steno does not stand in the way of its pods`)
-  if (open !== null)
-    throw new BreakGlassRuns(
-      `a break-glass for ${namespace} is open already: ${breakGlassOf(open)?.reason ?? `${open.metadata.name} is there, and is none`}`,
-    )
+  if (open !== null) {
+    const found = breakGlassOf(open)
+    // What is left of one that has ended makes room.
+    if (found === null || !found.endsByItself || found.until === null || found.until > Date.now())
+      throw new BreakGlassRuns(
+        `a break-glass for ${namespace} is open already: ${found?.reason ?? `${open.metadata.name} is there, and is none`}`,
+      )
+    await kubectl(options, ['delete', 'clustersessionpolicies.steno.dev', open.metadata.name])
+  }
   const until = Date.now() + milliseconds
   await create(options, { namespace, matchLabels, reason, until, requestedBy })
   await tell(options, {
@@ -113,7 +120,7 @@ async function run(options: Options): Promise<void> {
       '  - rules for every pod hold on: no host namespaces, no privileges, no port-forward past steno.',
       'Of those that run with a sidecar the policy is withdrawn: their sessions end, and they reach no database until they are made again:',
       `  kubectl rollout restart deployment -n ${namespace}`,
-      'Nothing ends it by itself. To end it, and then make these pods again:',
+      `It ends by itself at ${new Date(until).toISOString()}; pods that were made meanwhile must then be made again. To end it sooner:`,
       `  kubectl steno break-glass -n ${namespace} --end`,
     ],
   })

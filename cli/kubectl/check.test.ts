@@ -40,7 +40,7 @@ Namespace:    shop
 Outcome:      admitted, with the sidecar
 Policies:     shop/orders
 Policy hash:  HASH
-Recording:    RecordingStore default; when recording fails: block
+Recording:    level results; RecordingStore default; when recording fails: block
 Enforcement:  Relay; on an open path: Block
 Databases:
   orders:
@@ -140,6 +140,7 @@ const cluster = {
   'get clustersessionpolicies.steno.dev': { items: [] },
   'get recordingstores.steno.dev': { items: [{ metadata: { name: 'default' } }] },
   'get admissionparameters.steno.dev steno': { spec: { images: ['steno:now'] } },
+  'get -n shop secret orders --no-headers': 'orders   Opaque   1   2d',
 }
 async function online(answers: KubectlAnswers, input: string, ...args: string[]): Promise<Ran> {
   using kubectl = createTestKubectl({ ...cluster, ...answers })
@@ -209,6 +210,41 @@ test('a store that the cluster does not have is said before the pod is made', as
     /Warnings:\n {2}the cluster has no RecordingStore archve; it has archive$/m,
   )
   assert.doesNotMatch((await online({}, files(pod()))).stdout, /RecordingStore .*cluster/)
+})
+
+const withAuthority = {
+  ...policy,
+  spec: {
+    databases: [
+      { ...policy.spec.databases[0], tls: { mode: 'verify-full', ca: { configMapKeyRef: { name: 'orders-ca', key: 'ca.crt' } } } },
+    ],
+  },
+}
+const policiesWith = { 'get -n shop sessionpolicies.steno.dev': { items: [withAuthority] } }
+
+test('a ConfigMap or a Secret that the sidecar needs and the namespace does not have is said before the pod is made', async () => {
+  const missing = { 'get -n shop secret orders --no-headers': { stderr: 'Error from server (NotFound): secrets "orders" not found' } }
+  const { code, stdout } = await online({ ...policiesWith, ...missing }, files(pod()))
+  assert.equal(code, 0)
+  assert.match(stdout, /Warnings:\n.*no ConfigMap orders-ca, which tls\.ca of database orders names: the pod will not start\n/)
+  assert.match(stdout, /no Secret orders, which DATABASE_URL of container agent names: the pod will not start$/m)
+  const otherKey = { ...policiesWith, 'get -n shop configmap orders-ca': { data: { 'other.crt': 'x' } } }
+  assert.match((await online(otherKey, files(pod()))).stdout, /ConfigMap orders-ca has no key ca\.crt, which/)
+})
+
+test('what is there, in a file, or not to be looked at is no warning, and no Secret is read', async () => {
+  const there = { ...policiesWith, 'get -n shop configmap orders-ca': { data: { 'ca.crt': 'x' } } }
+  assert.doesNotMatch((await online(there, files(pod()))).stdout, /Warnings/)
+  const inFile = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'orders-ca' } }
+  assert.doesNotMatch((await online(policiesWith, files(pod(), inFile))).stdout, /Warnings/)
+  const closed = {
+    'get -n shop configmap orders-ca': forbidden('configmaps'),
+    'get -n shop secret orders --no-headers': forbidden('secrets'),
+  }
+  assert.doesNotMatch((await online({ ...policiesWith, ...closed }, files(pod()))).stdout, /Warnings/)
+  using kubectl = createTestKubectl({ ...cluster, ...there })
+  await kubectl.steno(['check', '-n', 'shop', '-f', '-'], files(pod()))
+  for (const asked of kubectl.asked().filter((words) => / secrets? /.test(words))) assert.doesNotMatch(asked, / -o /, asked)
 })
 
 test('a label that a file adds counts beside those that are there', async () => {

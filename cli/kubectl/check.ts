@@ -8,6 +8,7 @@ import { safeJson } from '../search/statement-document.ts'
 import { explanationLines, field, foretold, outcomeField, warningLines } from './describe.ts'
 import { BadObjectFile, readDocuments, type Documents, type FoundPod } from './documents.ts'
 import { ClusterForbids } from './errors.ts'
+import { missingObjects } from './missing-objects.ts'
 import { addClusterOptions, namespaceOf, type ClusterOptions } from './kubectl-program.ts'
 import { explained, isOptedIn, offlineWorld, optInLabel, readWorld, type Labels, type PeopleWorld } from './world.ts'
 
@@ -37,6 +38,7 @@ Examples:
   kubectl kustomize overlays/production | kubectl steno check -f - --json | jq -r .outcome
 
 Applies nothing. What quotas, Pod Security and other webhooks say to the pod, only the cluster knows: kubectl apply --dry-run=server.
+With --json each line is {what, namespace, isOptedIn, outcome, exemption, policy, listeners, moved, refusals, warnings, problems}.
 Exit codes: 0 every pod would be admitted, 1 one would be refused, or the check failed, 2 used wrongly.`,
     )
     .action(run)
@@ -59,7 +61,10 @@ async function run(options: Options): Promise<void> {
   let first = true
   for (const found of documents.pods) {
     const namespace = found.namespace ?? usual
-    const judged = judge(found, { namespace, stenoNamespace: options.stenoNamespace }, await worldOf(namespace), documents)
+    const world = await worldOf(namespace)
+    const foreseen = judge(found, { namespace, stenoNamespace: options.stenoNamespace }, world, documents)
+    const missing = isOffline ? [] : await missingObjects(options, { namespace, pod: found.pod, foreseen, world, documents })
+    const judged = { ...foreseen, problems: [...foreseen.problems, ...missing] }
     if (judged.explanation?.outcome === 'refused') process.exitCode = 1
     await printLines(options.json === true ? [safeJson(jsonOf(judged))] : [...(first ? [] : ['']), ...checkLines(judged, colours)])
     first = false
@@ -120,7 +125,7 @@ function replaced<Policy extends Named>(cluster: readonly Policy[], files: reado
   return [...cluster.filter((policy) => !given.has(keyOf(policy))), ...files]
 }
 
-function jsonOf({ what, namespace, isOptedIn: optedIn, explanation, problems }: Judged): object {
+export function jsonOf({ what, namespace, isOptedIn: optedIn, explanation, problems }: Judged): object {
   return { what, namespace, isOptedIn: optedIn, ...(explanation ?? { outcome: 'untouched' }), problems }
 }
 

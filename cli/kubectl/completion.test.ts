@@ -8,6 +8,7 @@ const named = (...names: string[]): object => ({ items: names.map((name) => ({ m
 const answers: KubectlAnswers = {
   'get namespaces': named('shop', 'shipping', 'default'),
   'get -n shop pods': named('agent-1', 'agent-2'),
+  'get -n shop deployments.apps,statefulsets.apps,daemonsets.apps,jobs.batch,cronjobs.batch': 'deployment.apps/agent\njob.batch/import\n',
   'get recordingstores.steno.dev': named('default', 'archive'),
 }
 
@@ -36,11 +37,17 @@ for (const [what, typed, wanted, directive] of [
     ['--offline\task no cluster: a namespace counts as opted in unless a file says otherwise'],
     ':4',
   ],
-  ['options that a command shares with steno', ['sessions', '--pod'], ['--pod\tof this pod, in a cluster: NAME or NAMESPACE/NAME'], ':4'],
+  [
+    'options that a command shares with steno',
+    ['sessions', '--pod'],
+    ["--pod\tof this pod, in a cluster: NAME or NAMESPACE/NAME; 'NAME*' for all that begin so"],
+    ':4',
+  ],
   ['namespaces', ['status', '-n', 'sh'], ['shop', 'shipping'], ':4'],
   ['namespaces behind =', ['status', '--namespace=def'], ['--namespace=default'], ':4'],
   ['namespaces as filters', ['tail', '--namespace', 'sh'], ['shop', 'shipping'], ':4'],
   ['pods of the namespace that was typed', ['explain', '-n', 'shop', 'agent'], ['agent-1', 'agent-2'], ':4'],
+  ['workloads whose newest session is meant', ['verify', 'last', '-n', 'shop', '--owner', 'job'], ['job.batch/import'], ':4'],
   ['stores', ['verify', '--all', '--recording-store', 'a'], ['archive'], ':4'],
   ['choices', ['export', '--format', 'p'], ['parquet'], ':4'],
   ['files', ['check', '-f', ''], [], ':0'],

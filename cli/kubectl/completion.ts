@@ -18,6 +18,7 @@ const directives = { files: 0, noFiles: 4 } as const
 /** Somebody waits with a finger on the tab key. */
 const millisecondsMax = 4_000
 const offersMax = 100
+const workloadResources = 'deployments.apps,statefulsets.apps,daemonsets.apps,jobs.batch,cronjobs.batch'
 
 type Offers = { readonly words: readonly string[]; readonly directive: number }
 const nothing: Offers = { words: [], directive: directives.noFiles }
@@ -104,14 +105,19 @@ async function valuesOf(given: Option | Argument, context: Context): Promise<Off
   const inNamespace = context.namespace === undefined ? [] : ['-n', context.namespace]
   switch (name) {
     case 'namespace':
+    case 'from':
     case 'stenoNamespace':
       return offer(await namesOf('namespaces'))
     case 'context':
       return offer((await kubectl(context, ['config', 'get-contexts', '-o', 'name'])).trim().split('\n'))
     case 'recordingStore':
       return offer(await namesOf('recordingstores.steno.dev'))
+    case 'policy':
+      return offer(await namesOf(...inNamespace, 'sessionpolicies.steno.dev'))
     case 'pod':
       return offer(await namesOf(...inNamespace, 'pods'))
+    case 'owner':
+      return offer((await kubectl(context, ['get', ...inNamespace, workloadResources, '-o', 'name'])).trim().split('\n').filter(Boolean))
     case 'session':
     case 'sessions':
     case 'id':

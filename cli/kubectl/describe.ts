@@ -67,7 +67,10 @@ export function explanationLines(explanation: InjectionExplanation, colours: Pal
           : policy.sources.join(', '),
       ),
       field('Policy hash', policy.hash),
-      field('Recording', `RecordingStore ${policy.store}; when recording fails: ${policy.onRecordingFailure}`),
+      field(
+        'Recording',
+        `level ${policy.recordingLevel}; RecordingStore ${policy.store}; when recording fails: ${policy.onRecordingFailure}`,
+      ),
       field('Enforcement', `${policy.enforcement.mode}; on an open path: ${policy.enforcement.onOpenPath}`),
     )
     if (listeners.length === 0 && policy.databases.length > 0)
@@ -111,6 +114,13 @@ export function warningLines(warnings: readonly string[], colours: Palette): str
   )
 }
 
+/** `NO, StoreRefuses since 2026-…: the store …`: as the sidecar said it last, and control wrote it down. */
+function toldText({ status, reason, message, lastTransitionTime, lastProbeTime }: NonNullable<SidecarFacts['recorded']>): string {
+  const since = lastTransitionTime === null ? '' : ` since ${lastTransitionTime}`
+  if (status === 'True') return `${message}${since}`
+  return `${status === 'False' ? 'NO' : 'UNKNOWN'}, ${reason}${since}: ${message}${lastProbeTime === null ? '' : ` (said last at ${lastProbeTime})`}`
+}
+
 /** What the pod says of the sidecar that it has. */
 export function sidecarLines(facts: SidecarFacts): string[] {
   const lines = [field('State', facts.state, 1), field('Image', facts.image, 1)]
@@ -118,6 +128,11 @@ export function sidecarLines(facts: SidecarFacts): string[] {
   if (facts.lastEnd !== null) lines.push(field('Last ended', facts.lastEnd, 1))
   if (facts.policies !== null)
     lines.push(field('Given', `${facts.policies || '<no policy>'}, hash ${facts.hash ?? '?'}, steno ${facts.version ?? '?'}`, 1))
+  for (const [label, told] of [
+    ['Recorded', facts.recorded],
+    ['Goes by', facts.followed],
+  ] as const)
+    if (told !== null) lines.push(field(label, toldText(told), 1))
   for (const { container, variable, localPort } of facts.uses)
     lines.push(field('Used by', `${container}: ${variable} leads to 127.0.0.1:${localPort}`, 1))
   return ['Sidecar:', ...lines]

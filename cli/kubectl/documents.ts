@@ -35,6 +35,8 @@ export type Documents = {
   readonly clusterPolicies: readonly ClusterSessionPolicy[]
   /** Labels of the namespaces in the files, by name. */
   readonly namespaces: ReadonlyMap<string, Readonly<Record<string, string>>>
+  /** ConfigMaps and Secrets in the files: `ConfigMap/shop/orders-ca`. */
+  readonly objects: ReadonlySet<string>
   /** What the API server would leave out of policies without a word. */
   readonly warnings: readonly string[]
 }
@@ -51,6 +53,7 @@ export async function readDocuments(
   const policies: SessionPolicy[] = []
   const clusterPolicies: ClusterSessionPolicy[] = []
   const namespaces = new Map<string, Readonly<Record<string, string>>>()
+  const objects = new Set<string>()
   const warnings: string[] = []
   for (const file of (await Promise.all(given.map(filesIn))).flat()) {
     for (const object of objectsIn(await textOf(file, input), file)) {
@@ -63,11 +66,15 @@ export async function readDocuments(
       if (kind === 'SessionPolicy') policies.push(readSessionPolicy({ ...object, metadata: { namespace: defaultNamespace, ...metadata } }))
       else if (kind === 'ClusterSessionPolicy') clusterPolicies.push(readClusterSessionPolicy(object))
       else if (kind === 'Namespace') namespaces.set(String(metadata['name']), labelsIn(metadata))
+      else if (kind === 'ConfigMap' || kind === 'Secret')
+        objects.add(
+          `${kind}/${typeof metadata['namespace'] === 'string' ? metadata['namespace'] : defaultNamespace}/${String(metadata['name'])}`,
+        )
       else pods.push(...podsIn(object, file))
     }
   }
   if (pods.length === 0) throw new BadObjectFile(`there is no pod and no workload in ${given.join(', ')}`)
-  return { pods, policies, clusterPolicies, namespaces, warnings }
+  return { pods, policies, clusterPolicies, namespaces, objects, warnings }
 }
 
 /** A folder stands for the files in it, not for those further below. */

@@ -4,12 +4,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { V1Pod } from '@kubernetes/client-node'
 import type { InjectionExplanation } from '../../injection/explain-injection.ts'
+import { policyMessage } from '../../cluster/pod-watch.ts'
+import { sidecarLines } from './describe.ts'
 import { verdictOf } from './explain.ts'
 import { sidecarFactsOf, type SidecarFacts } from './sidecar-facts.ts'
 
 const sidecar: SidecarFacts = {
   ...{ state: 'running since 2026-11-21T09:00:00Z', isRunning: true, restarts: 0, lastEnd: null, image: 'steno:now' },
-  ...{ policies: 'shop/orders', hash: 'now', version: '0.1.0', uses: [] },
+  ...{ policies: 'shop/orders', hash: 'now', version: '0.1.0', uses: [], recorded: null, followed: null },
 }
 const explanation = (outcome: InjectionExplanation['outcome'], hash = 'now'): InjectionExplanation => ({
   outcome,
@@ -18,11 +20,20 @@ const explanation = (outcome: InjectionExplanation['outcome'], hash = 'now'): In
     sources: [],
     hash,
     store: 'default',
+    recordingLevel: 'results',
     onRecordingFailure: 'block',
     enforcement: { mode: 'Relay', onOpenPath: 'Block' },
     databases: ['orders'],
   },
   ...{ listeners: [], moved: [], refusals: [], warnings: [] },
+})
+
+function said(status: 'True' | 'False' | 'Unknown', reason: string) {
+  return { status, reason, message: `${reason} it is`, lastProbeTime: '2026-11-21T09:10:00Z', lastTransitionTime: '2026-11-21T09:05:00Z' }
+}
+const followed = (status: 'True' | 'False', reason: string, hash: string | null): SidecarFacts => ({
+  ...sidecar,
+  followed: { ...said(status, reason), hash },
 })
 
 /** Of a pod that no SessionPolicy matches. */
@@ -48,16 +59,81 @@ for (const [what, found, severity, text] of [
   ],
 
   ['as it should be', { optedIn: true, sidecar, explanation: explanation('unchanged') }, 'good', /^current/],
+  [
+    'being deleted',
+    { optedIn: true, sidecar, explanation: explanation('unchanged'), terminatesAt: '2026-11-21T09:00:30Z' },
+    'warning',
+    /^TERMINATING: it is being deleted, and gone by 2026-11-21T09:00:30Z; until then: current: [^;]*$/,
+  ],
+  [
+    'being deleted, whose sidecar has ended',
+    {
+      optedIn: true,
+      sidecar: { ...sidecar, isRunning: false },
+      explanation: explanation('unchanged'),
+      terminatesAt: '2026-11-21T09:00:30Z',
+    },
+    'warning',
+    /^TERMINATING: .*until then: current/,
+  ],
+  [
+    'being deleted, without a sidecar',
+    { optedIn: true, sidecar: null, explanation: null, terminatesAt: 'x' },
+    'bad',
+    /^TERMINATING: .*BARE/,
+  ],
   ['without a sidecar', { optedIn: true, sidecar: null, explanation: explanation('injected') }, 'bad', /^BARE.*rollout restart/],
   ['without a sidecar, refused', { optedIn: true, sidecar: null, explanation: explanation('refused') }, 'bad', /^BARE/],
   ['exempt', { optedIn: true, sidecar: null, explanation: explanation('exempt') }, 'warning', /^exempt/],
   ['exempt since', { optedIn: true, sidecar, explanation: explanation('exempt') }, 'warning', /exempt now/],
+  [
+    'whose recordings are not stored',
+    { optedIn: true, sidecar: { ...sidecar, recorded: said('False', 'StoreRefuses') }, explanation: explanation('unchanged') },
+    'bad',
+    /^NOT STORED: .*\(StoreRefuses\)/,
+  ],
+  [
+    'of which nobody knows what becomes of its recordings',
+    { optedIn: true, sidecar: { ...sidecar, recorded: said('Unknown', 'NotReported') }, explanation: explanation('unchanged') },
+    'good',
+    /^current/,
+  ],
+  [
+    'that took the policy of now from control',
+    { optedIn: true, sidecar: followed('True', 'Followed', 'then'), explanation: explanation('injected', 'then') },
+    'good',
+    /^current policy, made by an earlier one: .*nothing is to be done/,
+  ],
+  [
+    'that goes by neither',
+    { optedIn: true, sidecar: followed('True', 'Followed', 'between'), explanation: explanation('injected', 'then') },
+    'warning',
+    /^stale/,
+  ],
+  [
+    'that cannot follow all of it',
+    { optedIn: true, sidecar: followed('False', 'NeedsNewPod', 'then'), explanation: explanation('injected', 'then') },
+    'warning',
+    /^stale: .*NeedsNewPod it is.*rollout restart/,
+  ],
+  [
+    'whose policy was withdrawn',
+    { optedIn: true, sidecar: followed('False', 'Withdrawn', null), explanation: explanation('unchanged') },
+    'bad',
+    /opens no session/,
+  ],
   ['with earlier policies', { optedIn: true, sidecar, explanation: explanation('injected', 'then') }, 'warning', /^stale/],
   ['of another release', { optedIn: true, sidecar, explanation: explanation('injected') }, 'warning', /another release/],
   ['refused by now', { optedIn: true, sidecar, explanation: explanation('refused') }, 'bad', /refused now/],
   ['whose policies may not be read', { optedIn: true, sidecar, explanation: null }, 'warning', /cannot be said/],
   ['in a namespace of others', { optedIn: false, sidecar: null, explanation: null }, 'warning', /not opted in/],
   ['left over', { optedIn: false, sidecar, explanation: null }, 'warning', /no longer/],
+  [
+    'that has ended',
+    { optedIn: true, sidecar: { ...sidecar, isRunning: false, state: 'Completed' }, explanation: explanation('unchanged'), hasEnded: true },
+    'good',
+    /^current: .*; it has ended$/,
+  ],
   [
     'whose sidecar does not run',
     { optedIn: true, sidecar: { ...sidecar, isRunning: false, state: 'waiting: ImagePullBackOff' }, explanation: explanation('unchanged') },
@@ -83,6 +159,20 @@ test('a sidecar that ended says how, and what it said cannot act on the terminal
   const facts = sidecarFactsOf(podOf({ waiting: { reason: 'CrashLoopBackOff' } }, { restartCount: 3, lastState: { terminated } }))
   assert.deepEqual([facts?.isRunning, facts?.restarts, facts?.state], [false, 3, 'waiting: CrashLoopBackOff'])
   assert.match(facts?.lastEnd ?? '', /^Error with exit code 78 at 2026-11-21T09:00:05Z: host/)
+})
+
+test('what control wrote of recordings and policy is shown with since when, and its remedy', () => {
+  const conditions = [
+    { type: 'steno.dev/RecordingStored', ...said('False', 'SpoolFull') },
+    { type: 'steno.dev/PolicyFollowed', ...said('True', 'Followed'), message: policyMessage('a'.repeat(32)) },
+  ]
+  const pod = podOf({ running: { startedAt: '2026-11-21T09:00:04Z' } })
+  Object.assign(pod.status ?? {}, { conditions })
+  const facts = sidecarFactsOf(pod)
+  assert.equal(facts?.followed?.hash, 'a'.repeat(32))
+  const lines = sidecarLines(facts).join('\n')
+  assert.match(lines, /Recorded: +NO, SpoolFull since 2026-11-21T09:05:00Z: SpoolFull it is \(said last at 2026-11-21T09:10:00Z\)/)
+  assert.match(lines, /Goes by: +the sidecar goes by policy a+/)
 })
 
 for (const [state, text] of [

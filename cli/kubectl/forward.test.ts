@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http from 'node:http'
-import type { AddressInfo } from 'node:net'
+import net, { type AddressInfo } from 'node:net'
 import { after, before, test } from 'node:test'
 import { KnownError } from '../../base/errors.ts'
 import { openForward } from './forward.ts'
@@ -34,10 +34,14 @@ async function withKubectl<Result>(
   work: (kubectl: ReturnType<typeof createTestKubectl>) => Promise<Result>,
 ): Promise<Result> {
   using kubectl = createTestKubectl(answers, { forwardTo: port })
+  return await as(kubectl.program, () => work(kubectl))
+}
+
+async function as<Result>(program: string, work: () => Promise<Result>): Promise<Result> {
   const usual = process.env['KUBECTL']
-  process.env['KUBECTL'] = kubectl.program
+  process.env['KUBECTL'] = program
   try {
-    return await work(kubectl)
+    return await work()
   } finally {
     if (usual === undefined) delete process.env['KUBECTL']
     else process.env['KUBECTL'] = usual
@@ -85,6 +89,33 @@ test('when kubectl ended, the next request starts another, and the port stays', 
       assert.equal(kubectl.asked().length, times + 1)
     }
   }))
+
+for (const how of ['ends', 'resets'] as const)
+  test(`a kubectl that takes a connection and ${how} it without an answer is replaced, and the port stays`, async () => {
+    let isStuck = true
+    const stuck = net.createServer((socket) => {
+      socket.on('error', () => socket.destroy())
+      socket.once('data', () =>
+        isStuck && how === 'resets'
+          ? socket.resetAndDestroy()
+          : socket.end(isStuck ? '' : 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'),
+      )
+    })
+    stuck.listen(0, '127.0.0.1')
+    await once(stuck, 'listening')
+    try {
+      using kubectl = createTestKubectl({}, { forwardTo: (stuck.address() as AddressInfo).port })
+      await as(kubectl.program, async () => {
+        await using forward = await openForward(options)
+        await assert.rejects(storesAt(forward.origin))
+        isStuck = false
+        assert.equal(await storesAt(forward.origin), 200)
+        assert.equal(kubectl.asked().length, 2)
+      })
+    } finally {
+      stuck.close()
+    }
+  })
 
 for (const [what, said, code, remedy] of [
   [

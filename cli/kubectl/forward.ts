@@ -1,8 +1,9 @@
 /**
  * A way to control's reader: a port on this machine whose connections kubectl forwards to control's pod.
  *
- * kubectl forwards to one pod and ends with it, or when a load balancer tires of the connection. Commands may run for days, so connections
- * go to a relay here, which keeps its port and starts kubectl again when somebody connects. Whoever can connect to this machine's loopback
+ * kubectl forwards to one pod and ends with it, or when a load balancer tires of the connection; some, as that of Kubernetes 1.30, go on to take
+ * connections and forward none of them. Commands may run for days, so connections go to a relay here, which keeps its port and starts kubectl
+ * again when somebody connects, and instead of one that ended a connection without an answer. Whoever can connect to this machine's loopback
  * can read through it while it is there, as with any port-forward. kubectl ends with this process, however it ends: a small shell holds
  * its other end.
  */
@@ -39,22 +40,31 @@ export async function openForward(options: ForwardOptions): Promise<Forward> {
     current = startKubectl(options)
     await ended.end()
   }
-  const reach = async (): Promise<net.Socket> => {
+  const reach = async (): Promise<{ readonly far: net.Socket; readonly through: typeof current }> => {
     if (current.isOver()) await replace(current)
     const used = current
     try {
-      return await connected(await used.port)
+      return { far: await connected(await used.port), through: used }
     } catch {
       await replace(used) // It ended a moment ago. A second failure is the caller's.
-      return await connected(await current.port)
+      return { far: await connected(await current.port), through: current }
     }
+  }
+  const pass = (near: net.Socket, far: net.Socket, through: typeof current): void => {
+    const judge = (): void => {
+      // Asked, and not left by who asked: control answers everything.
+      if (far.bytesRead === 0 && far.bytesWritten > 0 && !near.destroyed) replace(through).catch(() => undefined) // The next one is told.
+    }
+    far.once('error', judge) // Before `join`, which ends `near` then.
+    far.once('close', judge)
+    join(near, far)
   }
   const relay = net.createServer({ pauseOnConnect: true }, (near) => {
     sockets.add(near)
     near.once('close', () => sockets.delete(near))
     near.on('error', () => near.destroy()) // The command went away.
     reach().then(
-      (far) => join(near, far),
+      ({ far, through }) => pass(near, far, through),
       () => near.destroy(), // The command says that control does not answer; the next connection tries again.
     )
   })

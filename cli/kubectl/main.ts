@@ -9,11 +9,15 @@ import { Command } from 'commander'
 import { systemCodeOf } from '../../base/errors.ts'
 import { stenoVersion } from '../../base/version.ts'
 import { hasColour, palette } from '../colour.ts'
+import { withoutEmptyDefault } from '../common-options.ts'
 import { BadUsage, exitCode, report } from '../failure-report.ts'
+import { asTyped, pluginName } from '../program-name.ts'
+import { addUsageHints } from '../usage-hints.ts'
 import { breakGlassCommand } from './break-glass.ts'
 import { checkCommand } from './check.ts'
 import { completions } from './completion.ts'
 import { explainCommand } from './explain.ts'
+import { probeCommand } from './probe.ts'
 import { readings, recordingCommand } from './recordings.ts'
 import { statusCommand } from './status.ts'
 import { supportBundleCommand } from './support-bundle.ts'
@@ -57,6 +61,8 @@ Examples:
   kubectl steno status                       # what is not as it should be, then policies, pods and stores
   kubectl steno check -f pod.yaml -n shop    # would this pod be admitted, and what would become of it?
   kubectl steno explain agent-7d4 -n shop    # which policies a running pod has, and where its credential went
+  kubectl steno explain deployment/agent -n shop   # the same of each pod of a workload
+  kubectl steno probe orders -n shop         # would the database talk to somebody who is not the relay?
   kubectl steno sessions -n shop --since 1h  # what the pods of a namespace did
   kubectl steno tail                         # statements as they are stored
   kubectl steno replay last                  # the newest session of the cluster
@@ -66,7 +72,7 @@ Reading recordings needs the right to port-forward to control: the Role steno-au
 The kubectl that is asked is the one on PATH, or the one that the variable KUBECTL names.
 Exit codes: 0 done, 1 failed or refused, 2 used wrongly; commands that read recordings have those of \`steno\`.`,
     )
-  for (const command of [statusCommand(), explainCommand(), checkCommand(), supportBundleCommand(), breakGlassCommand()])
+  for (const command of [statusCommand(), explainCommand(), checkCommand(), probeCommand(), supportBundleCommand(), breakGlassCommand()])
     program.addCommand(command)
   for (const [name, { summary }] of Object.entries(readings)) {
     const isNamed = name === named
@@ -74,23 +80,19 @@ Exit codes: 0 done, 1 failed or refused, 2 used wrongly; commands that read reco
   }
   const { bold } = palette(true) // Commander takes the colours out again where there shall be none.
   for (const command of [program, ...program.commands]) {
-    command
+    addUsageHints(command)
       .exitOverride()
       .showHelpAfterError('(add --help for what can be given)')
-      .configureHelp({ styleTitle: bold })
+      .configureHelp({ styleTitle: bold, optionDescription: withoutEmptyDefault })
       .configureOutput({
-        writeOut: (text) => void process.stdout.write(inKubectl(text)),
-        writeErr: (text) => void (asJson || process.stderr.write(inKubectl(text))),
+        // Help of a command that steno has too speaks of `steno`.
+        writeOut: (text) => void process.stdout.write(asTyped(text, pluginName)),
+        writeErr: (text) => void (asJson || process.stderr.write(asTyped(text, pluginName))),
         getOutHasColors: () => hasColour(undefined, process.stdout, process.env),
         getErrHasColors: () => hasColour(undefined, process.stderr, process.env),
       })
   }
   return program
-}
-
-/** Help of a command that steno has too speaks of `steno`; here one types `kubectl steno`. */
-function inKubectl(text: string): string {
-  return text.replace(/(?<!kubectl )\bsteno (?=(?:sessions|show|replay|search|tail|export|query|verify)\b)/g, 'kubectl steno ')
 }
 
 // A reader that has seen enough (`| head`) is no failure.

@@ -9,12 +9,17 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Option, type Command } from 'commander'
+import { openStore } from '../../session/stores/open-store.ts'
 import { addCommonOptions } from '../common-options.ts'
 import { BadUsage } from '../failure-report.ts'
+import { pluginName, startedByVariable } from '../program-name.ts'
+import { checkNewestOptions, type NewestOptions } from '../search/newest.ts'
+import { printableLine } from '../text.ts'
 import { readControlKeys } from './control-keys.ts'
-import { ControlNotReached, RecordingStoreUnknown } from './errors.ts'
+import { ControlNotReached, ObjectNotFound, RecordingStoreUnknown } from './errors.ts'
 import { openForward } from './forward.ts'
 import { clusterHeading, clusterOptions, type ClusterOptions } from './kubectl-program.ts'
+import { missingNamespaces, unrecordedNamespaces } from './missing-namespaces.ts'
 import { withoutClusterOptions } from './split-arguments.ts'
 
 const program = fileURLToPath(new URL('../main.ts', import.meta.url))
@@ -31,7 +36,11 @@ type Reading = {
 
 export const readings: Readonly<Record<string, Reading>> = {
   sessions: { summary: 'list the recorded sessions of the cluster', load: () => import('../sessions.ts'), paged: true },
-  show: { summary: 'show a session, or one of its statements with parameters and rows', load: () => import('../show.ts'), paged: true },
+  show: {
+    summary: 'show a session, or one of its statements with parameters and rows',
+    load: () => import('../show.ts'),
+    paged: true,
+  },
   replay: {
     summary: 'play a session back, write it as SQL, or run it again and show what differs',
     load: () => import('../replay.ts'),
@@ -44,12 +53,16 @@ export const readings: Readonly<Record<string, Reading>> = {
   verify: { summary: 'prove that recordings are whole and unaltered', load: () => import('../verify.ts'), unreadable: 3 },
 }
 
-type Options = ClusterOptions & {
-  readonly recordingStore: string
-  readonly trustControl?: readonly string[]
-  readonly trustRecorder?: readonly string[]
-  readonly spool?: readonly string[]
-}
+/** Those that take one session, by an id or `last`. */
+const takesOne: readonly string[] = ['show', 'replay', 'verify']
+
+type Options = Omit<ClusterOptions, 'namespace'> &
+  NewestOptions & {
+    readonly recordingStore: string
+    readonly trustControl?: readonly string[]
+    readonly trustRecorder?: readonly string[]
+    readonly spool?: readonly string[]
+  }
 
 function ownOptions(): Option[] {
   return [
@@ -76,13 +89,18 @@ export async function recordingCommand(name: string, argv: readonly string[]): P
         throw new BadUsage('--store is for steno itself: here the store is the one of --recording-store')
       if (own.getOptionValueSource('allNamespaces') === 'cli' && own.getOptionValueSource('namespace') === 'cli')
         throw new BadUsage('--all-namespaces and --namespace contradict each other')
+      const options = own.opts<Options>()
+      const words = withoutClusterOptions(argv, added, itsOptions)
+      if (takesOne.includes(name)) checkNewestOptions(own.args[0], options)
       process.exitCode = unreadable
-      process.exitCode = await read(name, withoutClusterOptions(argv, added, itsOptions), own.opts<Options>())
+      process.exitCode = await read(name, words, options)
     })
 }
 
 /** The exit code. @throws KubectlMissing, ClusterForbids, ControlNotReached, RecordingStoreUnknown, KubectlFailed */
-async function read(name: string, args: readonly string[], options: Options): Promise<number> {
+async function read(name: string, words: readonly string[], options: Options): Promise<number> {
+  const missing = missingNamespaces(options, options.namespace ?? [])
+  missing.catch(() => undefined) // Whoever waits for it below is told.
   await using forward = await openForward(options)
   await checkStore(forward.origin, options.recordingStore)
   await using keys = name === 'verify' && !isAnyTrusted(options) ? await readControlKeys(options) : null
@@ -90,7 +108,23 @@ async function read(name: string, args: readonly string[], options: Options): Pr
     process.stderr.write(`steno: control's key cannot be had from the cluster (${keys.problem}); give it with --trust-control\n`)
   const trust = (keys?.files ?? []).flatMap((file) => ['--trust-control', file])
   const store = `control+${forward.origin}/${options.recordingStore}`
-  return await runSteno([name, '--store', store, ...trust, ...args])
+  await checkNamespaces(store, await missing)
+  return await runSteno([name, '--store', store, ...trust, ...words])
+}
+
+/** @throws ObjectNotFound, StoreUnavailable */
+async function checkNamespaces(url: string, missing: readonly string[]): Promise<void> {
+  if (missing.length === 0) return
+  const [unrecorded] = await unrecordedNamespaces(await openStore(url), missing)
+  if (unrecorded !== undefined)
+    throw new ObjectNotFound(
+      `the cluster has no namespace ${printableLine(unrecorded)}, and nothing was recorded of one`,
+      'Look at its name: kubectl get namespaces. Without --namespace it is the whole cluster.',
+    )
+  for (const name of missing)
+    process.stderr.write(
+      `steno: the cluster has no namespace ${printableLine(name)} now; what was recorded of its pods before is looked at\n`,
+    )
 }
 
 function isAnyTrusted({ trustControl = [], trustRecorder = [], spool = [] }: Options): boolean {
@@ -98,7 +132,10 @@ function isAnyTrusted({ trustControl = [], trustRecorder = [], spool = [] }: Opt
 }
 
 async function runSteno(args: readonly string[]): Promise<number> {
-  const child = spawn(process.execPath, [...process.execArgv, program, ...args], { stdio: 'inherit' })
+  const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
+    stdio: 'inherit',
+    env: { ...process.env, [startedByVariable]: pluginName },
+  })
   // Ctrl-C goes to the whole group of the terminal; the command decides what it means.
   const ignore = (): void => undefined
   const pass = (signal: NodeJS.Signals): void => void child.kill(signal)

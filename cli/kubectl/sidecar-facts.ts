@@ -4,6 +4,7 @@
  * Values of variables are looked at for the sidecar's address and not kept. Source of the fields: Kubernetes, PodStatus and ContainerState.
  */
 import type { V1ContainerState, V1Pod } from '@kubernetes/client-node'
+import { followedHashOf, policyCondition, recordingCondition, stenoConditionOf, type StenoCondition } from '../../cluster/pod-watch.ts'
 import { parseSidecarConfig, SidecarConfigInvalid } from '../../crds/sidecar-config.ts'
 import { sidecarName } from './world.ts'
 
@@ -19,6 +20,9 @@ export type SidecarFacts = {
   readonly policies: string | null
   readonly hash: string | null
   readonly version: string | null
+  /** What it says of its recordings and of the policy that it goes by, as control wrote it; null from releases that say nothing. */
+  readonly recorded: StenoCondition | null
+  readonly followed: (StenoCondition & { readonly hash: string | null }) | null
   readonly uses: readonly { readonly container: string; readonly variable: string; readonly localPort: number }[]
 }
 
@@ -29,6 +33,8 @@ export function sidecarFactsOf({ metadata, spec, status }: V1Pod): SidecarFacts 
   const live = status?.initContainerStatuses?.find(({ name }) => name === sidecarName)
   const annotations = metadata?.annotations ?? {}
   const last = live?.lastState?.terminated ?? live?.state?.terminated
+  const conditions = (status?.conditions ?? []) as unknown as Parameters<typeof stenoConditionOf>[0]
+  const followed = stenoConditionOf(conditions, policyCondition)
   const ports = localPortsIn(sidecar.env?.find(({ name }) => name === 'STENO_SIDECAR_CONFIG')?.value)
   const others = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].filter(({ name }) => name !== sidecarName)
   return {
@@ -40,6 +46,8 @@ export function sidecarFactsOf({ metadata, spec, status }: V1Pod): SidecarFacts 
     policies: annotations['steno.dev/policy'] ?? null,
     hash: annotations['steno.dev/policy-hash'] ?? null,
     version: annotations['steno.dev/version'] ?? null,
+    recorded: stenoConditionOf(conditions, recordingCondition),
+    followed: followed === null ? null : { ...followed, hash: followedHashOf(followed) },
     uses: others.flatMap(({ name: container, env = [] }) =>
       env.flatMap(({ name: variable, value = '' }) =>
         ports.filter((port) => leadsTo(value, port)).map((localPort) => ({ container, variable, localPort })),

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { palette } from '../colour.ts'
-import { concernsOf, type Reported, type StatusFacts } from './status-report.ts'
+import { concernsOf, type Condition, type Reported, type ReportedPolicy, type StatusFacts } from './status-report.ts'
 import { statusLines } from './status.ts'
 import { createTestKubectl, type KubectlAnswers, type Ran } from './test-kubectl.ts'
 
@@ -14,15 +14,23 @@ const policyOf = (conditions: readonly object[], pods: object = {}): Reported =>
   const made = object('orders', conditions, { namespace: 'shop' })
   return { ...made, status: { ...made.status, pods: { matched: 9, injected: 9, stale: 0, bare: 0, ...pods } } }
 }
-const wellConditions = [yes('Ready'), yes('StoreReachable'), yes('CredentialsIsolated'), yes('EgressEnforced')]
+const wellConditions = [yes('Ready'), yes('StoreReachable'), yes('RecordingStored'), yes('CredentialsIsolated'), yes('EgressEnforced')]
 const deployment = (name: string, readyReplicas: number, replicas = 1): StatusFacts['deployments'] => [
   { metadata: { name }, spec: { replicas, template: { spec: { containers: [{ image: 'steno:1' }] } } }, status: { readyReplicas } },
 ]
-function podOf(name: string, { policy = 'shop/orders', waiting = '' } = {}): NonNullable<StatusFacts['injectedPods']>[number] {
+function podOf(
+  name: string,
+  { policy = 'shop/orders', waiting = '', image = 'steno:2', conditions = [] as object[] } = {},
+): NonNullable<StatusFacts['injectedPods']>[number] {
   const state = waiting === '' ? {} : { waiting: { reason: waiting } }
   return {
     metadata: { name, namespace: 'shop', annotations: { 'steno.dev/policy': policy } },
-    status: { phase: 'Running', initContainerStatuses: [{ name: 'steno', ready: waiting === '', restartCount: 0, state }] },
+    spec: { initContainers: [{ name: 'steno', image }] },
+    status: {
+      phase: 'Running',
+      conditions: conditions as Condition[],
+      initContainerStatuses: [{ name: 'steno', ready: waiting === '', restartCount: 0, state }],
+    },
   }
 }
 const refusedReplicas = {
@@ -37,7 +45,7 @@ const refusedReplicas = {
   },
 }
 const well: StatusFacts = {
-  stenoNamespace: 'steno-system',
+  ...{ stenoNamespace: 'steno-system', namespace: null },
   deployments: [...deployment('steno-control', 1)!, ...deployment('steno-webhook', 2, 2)!],
   pods: [],
   isWebhookRegistered: true,
@@ -50,6 +58,8 @@ const well: StatusFacts = {
   missingNamespace: null,
   injectedPods: [podOf('fine')],
   replicaSets: [],
+  refusedWorkloads: [],
+  images: { current: ['steno:2'], known: ['steno:2', 'steno:1'] },
   unread: [],
 }
 
@@ -164,6 +174,64 @@ for (const [what, facts, severity, message, remedy] of [
     /does not run \(CreateContainerConfigError\)/,
     /Secret that is missing/,
   ],
+  [
+    'a store does not take what pods record',
+    { injectedPods: [podOf('one', { conditions: [no('steno.dev/RecordingStored', 'StoreRefuses')] }), podOf('two')] },
+    'error',
+    /^1 pod has recordings that are not stored: StoreRefuses: Because of StoreRefuses/,
+    /explain POD/,
+  ],
+  [
+    'a spool is full, which is graver',
+    {
+      injectedPods: [
+        podOf('one', { conditions: [no('steno.dev/RecordingStored', 'StoreRefuses')] }),
+        podOf('two', { conditions: [no('steno.dev/RecordingStored', 'SpoolFull')] }),
+      ],
+    },
+    'error',
+    /^1 pod has .*SpoolFull/,
+    /explain POD/,
+  ],
+  [
+    'pods that may not be read do not store',
+    { injectedPods: null, policies: [policyOf([yes('Ready'), no('RecordingStored', 'NotStored')])] },
+    'error',
+    /^RecordingStored: NotStored/,
+    null,
+  ],
+  [
+    'nobody knows whether it is stored',
+    { policies: [policyOf([yes('Ready'), { ...no('RecordingStored', 'NotReported'), status: 'Unknown' }])] },
+    'warning',
+    /^RecordingStored: NotReported/,
+    null,
+  ],
+  [
+    'pods of a CronJob are refused',
+    {
+      refusedWorkloads: [
+        { kind: 'Job', metadata: { name: 'nightly-1', namespace: 'shop' }, madeBy: 'CronJob nightly', refusal: 'steno: HostNetwork' },
+      ],
+    },
+    'error',
+    /its pods are refused: steno: HostNetwork/,
+    null,
+  ],
+  [
+    'a sidecar is of a release before',
+    { injectedPods: [podOf('one', { image: 'steno:1' })] },
+    'note',
+    /another release/,
+    /rollout restart/,
+  ],
+  [
+    'a sidecar is of no release that is known',
+    { injectedPods: [podOf('one', { image: 'x:1' })] },
+    'error',
+    /does not know/,
+    /Make them again/,
+  ],
   ['pods of a Deployment are refused', { replicaSets: [refusedReplicas] }, 'error', /its pods are refused: .*HostNetwork/, null],
   [
     'pods have no policy',
@@ -223,6 +291,23 @@ test('one thing that is wrong is not said at every policy', () => {
   assert.equal(concernsOf({ ...well, stores: null, policies }).length, 2, 'who may not read stores is told by the policies')
 })
 
+test('who asks for one namespace is told of the stores that its policies record to, and who asks for all of others in one line', () => {
+  const failing = (name: string): Reported => object(name, [no('Ready', 'Full'), no('StoreReachable', 'Full')])
+  const stores = [...well.stores!, ...['archive', ...Array.from({ length: 6 }, (_, at) => `drill-${at}`)].map(failing)]
+  const ofArchive: ReportedPolicy = { ...policyOf(wellConditions), spec: { recording: { store: 'archive' } } }
+  const told = (facts: Partial<StatusFacts>): string[] =>
+    concernsOf({ ...well, stores, ...facts }).map(({ severity, what }) => `${severity} ${what}`)
+  assert.deepEqual(told({ namespace: 'shop' }), [])
+  assert.deepEqual(told({ namespace: 'shop', policies: [ofArchive] }), ['error RecordingStore archive'])
+  assert.deepEqual(told({ namespace: 'empty', policies: [], optedIn: [], stores: [failing('default'), failing('archive')] }), [
+    'error RecordingStore default',
+  ])
+  assert.deepEqual(told({}), ['warning RecordingStores archive, drill-0, drill-1, drill-2, drill-3 and 2 more'])
+  assert.equal(told({ policies: null }).length, 7, 'who may not read policies is told of all')
+  const facts = { ...well, stores, namespace: 'shop' }
+  assert.doesNotMatch(statusLines(facts, concernsOf(facts), palette(false)).join('\n'), /archive|drill/)
+})
+
 test('what objects say cannot act on a terminal, and colours only repeat the text', () => {
   const policies = [policyOf([{ type: 'Ready', status: 'False', reason: 'X', message: 'a\u001b[2J\nb' }])]
   const facts = { ...well, policies }
@@ -241,12 +326,25 @@ test('what objects say cannot act on a terminal, and colours only repeat the tex
 test('tables are as wide as their longest cell, and unknown counts are no zeros', () => {
   const facts = { ...well, policies: [object('orders', wellConditions, { namespace: 'shop' })] }
   const lines = statusLines(facts, [], palette(false))
-  assert.ok(lines.includes('POLICY            READY   PODS   INJECTED   STALE   BARE   STORE   CREDENTIALS   EGRESS'), lines.join('\n'))
-  assert.ok(lines.includes('shop/orders       True    -      -          -       -      True    True          True'), lines.join('\n'))
-  assert.ok(lines.includes('floor (cluster)   True    -      -          -       -      -       -             -'), lines.join('\n'))
+  assert.ok(
+    lines.includes('POLICY            READY   PODS   INJECTED   STALE   BARE   STORE   RECORDED   CREDENTIALS   EGRESS'),
+    lines.join('\n'),
+  )
+  assert.ok(
+    lines.includes('shop/orders       True    -      -          -       -      True    True       True          True'),
+    lines.join('\n'),
+  )
+  assert.ok(
+    lines.includes('floor (cluster)   True    -      -          -       -      -       -          -             -'),
+    lines.join('\n'),
+  )
 })
 
 const selector = '-l app.kubernetes.io/name=steno'
+function makersOf(namespace: string): KubectlAnswers {
+  const asked = ['jobs.batch', 'statefulsets.apps', 'daemonsets.apps', 'events --field-selector reason=FailedCreate']
+  return Object.fromEntries(asked.map((what) => [`get -n ${namespace} ${what}`, { items: [] }]))
+}
 const answers: KubectlAnswers = {
   [`get -n steno-system deployments ${selector}`]: { items: well.deployments },
   [`get -n steno-system pods ${selector}`]: { items: [] },
@@ -257,7 +355,9 @@ const answers: KubectlAnswers = {
   'get recordingstores.steno.dev': { items: well.stores },
   'get namespaces -l steno.dev/inject': 'shop\tenabled\nother\ttrue\n',
   'get -n shop pods -l steno.dev/injected=true': { items: well.injectedPods },
+  'get admissionparameters.steno.dev': { items: [] },
   'get -n shop replicasets.apps': { items: [] },
+  ...makersOf('shop'),
 }
 async function status(more: KubectlAnswers, ...args: string[]): Promise<Ran> {
   using kubectl = createTestKubectl({ ...answers, ...more })
@@ -274,11 +374,26 @@ test('the exit code says whether anything is wrong, and JSON has all of it', asy
   assert.deepEqual([told.ready, told.concerns[0]?.severity, told.policies.length], [false, 'error', 1])
 })
 
+test('a Job whose pods are refused is found by its events, asked for once', async () => {
+  const refusal = 'Error creating: admission webhook "pods.steno.dev" denied the request: HostNetwork'
+  const job = { metadata: { name: 'nightly-1', namespace: 'shop' }, spec: { parallelism: 1 }, status: {} }
+  const event = {
+    involvedObject: { kind: 'Job', namespace: 'shop', name: 'nightly-1' },
+    message: refusal,
+    lastTimestamp: '2026-11-21T09:00:00Z',
+  }
+  const more = { 'get -n shop jobs.batch': { items: [job] }, 'get -n shop events --field-selector reason=FailedCreate': { items: [event] } }
+  const { code, stdout } = await status(more, '-n', 'shop')
+  assert.equal(code, 1)
+  assert.match(stdout, /^ERROR +Job shop\/nightly-1: its pods are refused: .*HostNetwork/m)
+})
+
 test('a namespace that is not there, or is labelled otherwise, is said to be so', async () => {
   const of = (namespace: string): KubectlAnswers => ({
     [`get -n ${namespace} sessionpolicies.steno.dev`]: { items: [] },
     [`get -n ${namespace} pods -l steno.dev/injected=true`]: { items: [] },
     [`get -n ${namespace} replicasets.apps`]: { items: [] },
+    ...makersOf(namespace),
   })
   const missing = await status(of('shopp'), '-n', 'shopp')
   assert.deepEqual([missing.code, /ERROR +Namespace shopp: the cluster has no such/.test(missing.stdout)], [1, true])

@@ -4,8 +4,10 @@
  * An error means that something is not recorded, not stored, or not in force; a warning that somebody should act without haste; a note is a
  * limit of this release. Conditions carry their remedy in their message, as the webhook writes them. What may not be read is null.
  */
+import { defaultRecording } from '../../crds/defaults.ts'
 import { agentConcerns, liveOf, unmatchedOf, type InjectedPod, type Maker } from './agent-concerns.ts'
 import { breakGlassConcerns } from './break-glass-facts.ts'
+import type { RefusedWorkload } from './refused-workloads.ts'
 
 export type Condition = { readonly type: string; readonly status: string; readonly reason: string; readonly message: string }
 
@@ -17,6 +19,8 @@ export type Reported = {
     readonly pods?: Readonly<Record<'matched' | 'injected' | 'stale' | 'bare', number>>
   }
 }
+
+export type ReportedPolicy = Reported & { readonly spec?: { readonly recording?: { readonly store?: string } } }
 
 export type Deployment = {
   readonly metadata: { readonly name: string }
@@ -43,6 +47,8 @@ export type OwnPod = {
 }
 
 export type StatusFacts = {
+  /** That was asked for; null for all. */
+  readonly namespace: string | null
   readonly stenoNamespace: string
   readonly deployments: readonly Deployment[] | null
   readonly pods: readonly OwnPod[] | null
@@ -50,7 +56,7 @@ export type StatusFacts = {
   readonly isWebhookRegistered: boolean | null
   /** Whether pods without the sidecar are refused. */
   readonly isGuarded: boolean | null
-  readonly policies: readonly Reported[] | null
+  readonly policies: readonly ReportedPolicy[] | null
   readonly clusterPolicies: readonly Reported[] | null
   readonly stores: readonly Reported[] | null
   /** Names of those that are opted in, as far as the scope goes. */
@@ -61,6 +67,10 @@ export type StatusFacts = {
   readonly missingNamespace: string | null
   readonly injectedPods: readonly InjectedPod[] | null
   readonly replicaSets: readonly Maker[] | null
+  /** Jobs, StatefulSets and DaemonSets whose pods steno refuses; null when they or their events may not be read. */
+  readonly refusedWorkloads: readonly RefusedWorkload[] | null
+  /** The images of this release, and those of before that are known; null when they may not be read. */
+  readonly images: { readonly current: readonly string[]; readonly known: readonly string[] } | null
   /** What may not be read, in kubectl's words. */
   readonly unread: readonly string[]
 }
@@ -163,7 +173,8 @@ function podTroubles({ metadata, status }: OwnPod, deployment: string): string[]
   })
 }
 
-function storeConcerns({ stores }: StatusFacts): Concern[] {
+function storeConcerns(facts: StatusFacts): Concern[] {
+  const { stores, namespace } = facts
   if (stores === null) return []
   if (stores.length === 0)
     return [
@@ -174,12 +185,38 @@ function storeConcerns({ stores }: StatusFacts): Concern[] {
         remedy: 'Make one: docs/reference/recording-store.md.',
       },
     ]
-  return stores.flatMap((store) => {
-    const what = `RecordingStore ${nameOf(store)}`
-    const reachable = conditionOf(store, 'StoreReachable')
-    if (reachable?.status === 'False') return [{ severity: 'error', what, message: toldBy(reachable), remedy: null }]
-    return readyConcern(what, store)
-  })
+  const used = usedStores(facts)
+  const concerns = used.flatMap(storeConcern)
+  const failing = stores.filter((store) => !used.includes(store) && storeConcern(store).length > 0).map(nameOf)
+  // Who looks at one namespace has nothing to do with them.
+  if (failing.length === 0 || namespace !== null) return concerns
+  const more = failing.length > namesToldMax ? ` and ${failing.length - namesToldMax} more` : ''
+  return [
+    ...concerns,
+    {
+      severity: 'warning',
+      what: `RecordingStores ${failing.slice(0, namesToldMax).join(', ')}${more}`,
+      message: 'not ready or not reachable, and no SessionPolicy records to them',
+      remedy: '`kubectl describe recordingstores` says why; delete those that nobody is to use.',
+    },
+  ]
+}
+
+const namesToldMax = 5
+
+/** Those that the policies record to; without any policy the standard one. All, where policies may not be read. */
+export function usedStores({ stores, policies }: Pick<StatusFacts, 'stores' | 'policies'>): Reported[] {
+  if (policies === null) return [...(stores ?? [])]
+  const names = new Set(policies.map(({ spec }) => spec?.recording?.store ?? defaultRecording.store))
+  if (names.size === 0) names.add(defaultRecording.store)
+  return (stores ?? []).filter(({ metadata }) => names.has(metadata.name))
+}
+
+function storeConcern(store: Reported): Concern[] {
+  const what = `RecordingStore ${nameOf(store)}`
+  const reachable = conditionOf(store, 'StoreReachable')
+  if (reachable?.status === 'False') return [{ severity: 'error', what, message: toldBy(reachable), remedy: null }]
+  return readyConcern(what, store)
 }
 
 function policyConcerns({ policies, clusterPolicies, stores, optedIn, injectedPods }: StatusFacts): Concern[] {
@@ -193,6 +230,11 @@ function policyConcerns({ policies, clusterPolicies, stores, optedIn, injectedPo
     // The store itself says it once, where it may be read.
     if (stores === null && reachable?.status === 'False')
       concerns.push({ severity: 'error', what, message: toldBy(reachable), remedy: null })
+    const recorded = conditionOf(policy, 'RecordingStored')
+    // The pods themselves say it, where they may be read.
+    if (recorded?.status === 'False' && injectedPods === null)
+      concerns.push({ severity: 'error', what, message: toldBy(recorded), remedy: null })
+    if (recorded?.reason === 'NotReported') concerns.push({ severity: 'warning', what, message: toldBy(recorded), remedy: null })
     const isolated = conditionOf(policy, 'CredentialsIsolated')
     if (isolated?.status === 'False' && isolated.reason !== 'BarePods')
       concerns.push({ severity: 'warning', what, message: toldBy(isolated), remedy: null })
@@ -258,8 +300,8 @@ function podConcerns(what: string, { metadata, status }: Reported, isNamespaceUs
     concerns.push({
       severity: 'warning',
       what,
-      message: `${stale} of ${matched} pods have the sidecar with earlier policies`,
-      remedy: `kubectl steno explain POD${scope} tells of each, ${again}`,
+      message: `${stale} of ${matched} pods go by earlier policies, or cannot follow the ones of now wholly`,
+      remedy: `kubectl steno explain POD${scope} tells what waits, ${again}`,
     })
   return concerns
 }

@@ -4,7 +4,8 @@ import { paletteFor, type Palette } from '../colour.ts'
 import { BadUsage } from '../failure-report.ts'
 import { printLines } from '../print-lines.ts'
 import { safeJson } from '../search/statement-document.ts'
-import { displayWidth, printableLine } from '../text.ts'
+import { printableLine } from '../text.ts'
+import { policyCondition, recordingCondition } from '../../cluster/pod-watch.ts'
 import type { InjectedPod, Maker } from './agent-concerns.ts'
 import { ClusterForbids, ObjectNotFound } from './errors.ts'
 import { addClusterOptions, getIfAllowed, kubectl, namespaceOf, type ClusterOptions } from './kubectl-program.ts'
@@ -13,12 +14,16 @@ import {
   conditionOf,
   nameOf,
   readiness,
+  usedStores,
   type Concern,
   type Deployment,
   type OwnPod,
   type Reported,
+  type ReportedPolicy,
   type StatusFacts,
 } from './status-report.ts'
+import { refusedWorkloads, type CreateEvent, type Workload } from './refused-workloads.ts'
+import { table } from './table.ts'
 import { optInLabel, sidecarName } from './world.ts'
 
 type Options = ClusterOptions & { readonly allNamespaces?: true; readonly json?: true }
@@ -33,7 +38,8 @@ export function statusCommand(): Command {
     .summary('show what is not as it should be, then policies, pods, stores and steno itself')
     .description(
       'Shows what is not as it should be, each with its remedy; then what steno runs, and what each policy and store says of itself.\n' +
-        'Steno, stores and policies of the cluster are looked at in any case, SessionPolicies in one namespace or with -A in all.',
+        'Steno and policies of the cluster are looked at in any case; SessionPolicies, and the stores that they record to, in one namespace\n' +
+        'or with -A in all.',
     )
     .option('-A, --all-namespaces', 'SessionPolicies of all namespaces')
     .option('--json', 'as one JSON object')
@@ -45,6 +51,8 @@ Examples:
   kubectl steno status -A
   kubectl steno status -A --json | jq -r '.concerns[] | select(.severity == "error") | .what'
 
+With --json it is one object {ready, concerns, namespace, deployments, policies, clusterPolicies, stores, injectedPods, …}; each concern is
+{severity, what, message, remedy} with severity error, warning or note; what may not be read is null, and unread says why.
 Exit codes: 0 nothing is wrong (there may be warnings), 1 something is, or the cluster could not be asked, 2 used wrongly.`,
     )
     .action(run)
@@ -69,18 +77,20 @@ async function readFacts(options: Options, namespace: string | null): Promise<St
   const get = <Item>(...args: string[]): Promise<Item[] | null> => getIfAllowed<Item>(options, args, (why) => void unread.push(why))
   const scope = namespace === null ? ['-A'] : ['-n', namespace]
   const own = ['-n', options.stenoNamespace]
-  const [deployments, pods, webhooks, bindings, policies, clusterPolicies, stores, namespaces, injectedPods, replicaSets] =
+  const [deployments, pods, webhooks, bindings, policies, clusterPolicies, stores, namespaces, injectedPods, replicaSets, refused, images] =
     await Promise.all([
       get<Deployment>(...own, 'deployments', '-l', ofSteno),
       get<OwnPod>(...own, 'pods', '-l', ofSteno),
       get<unknown>('mutatingwebhookconfigurations', '-l', ofSteno),
       get<unknown>('validatingadmissionpolicybindings', '-l', ofSteno),
-      get<Reported>(...scope, 'sessionpolicies.steno.dev'),
+      get<ReportedPolicy>(...scope, 'sessionpolicies.steno.dev'),
       get<Reported>('clustersessionpolicies.steno.dev'),
       get<Reported>('recordingstores.steno.dev'),
       labelledNamespaces(options, namespace, (why) => void unread.push(why)),
       get<InjectedPod>(...scope, 'pods', '-l', 'steno.dev/injected=true'),
       get<Maker>(...scope, 'replicasets.apps'),
+      readRefused(get, scope),
+      readImages(options),
     ])
   if ([deployments, policies, stores].every((read) => read === null))
     throw new ClusterForbids(
@@ -88,7 +98,7 @@ async function readFacts(options: Options, namespace: string | null): Promise<St
       'Ask for the right to list SessionPolicies in your namespace, or RecordingStores and Deployments of steno.',
     )
   return {
-    stenoNamespace: options.stenoNamespace,
+    ...{ stenoNamespace: options.stenoNamespace, namespace },
     ...{ deployments, pods, policies, clusterPolicies, stores },
     ...namespaces,
     // What is shown of them is that something is wrong; who asks for JSON need not be given all of each.
@@ -98,17 +108,41 @@ async function readFacts(options: Options, namespace: string | null): Promise<St
         metadata: { name, namespace: of },
         status: { conditions: status?.conditions ?? [] },
       })) ?? null,
+    refusedWorkloads: refused,
+    images,
     unread: unread.toSorted((a, b) => (a < b ? -1 : 1)), // The answers come in any order.
     isWebhookRegistered: webhooks === null ? null : webhooks.length > 0,
     isGuarded: bindings === null ? null : bindings.length > 0,
   }
 }
 
+type Get = <Item>(...args: string[]) => Promise<Item[] | null>
+
+/** One list each, whatever there is; events that tell of a refusal only. */
+async function readRefused(get: Get, scope: readonly string[]): Promise<StatusFacts['refusedWorkloads']> {
+  const [Job, StatefulSet, DaemonSet, events] = await Promise.all([
+    get<Workload>(...scope, 'jobs.batch'),
+    get<Workload>(...scope, 'statefulsets.apps'),
+    get<Workload>(...scope, 'daemonsets.apps'),
+    get<CreateEvent>(...scope, 'events', '--field-selector', 'reason=FailedCreate'),
+  ])
+  if (Job === null || StatefulSet === null || DaemonSet === null || events === null) return null
+  return refusedWorkloads({ Job, StatefulSet, DaemonSet }, events)
+}
+
+/** Null when they may not be read, which is no concern: who has one namespace alone may not. */
+async function readImages(options: Options): Promise<StatusFacts['images']> {
+  type Parameters = { readonly spec?: { readonly images?: readonly string[]; readonly knownImages?: readonly string[] } }
+  const found = await getIfAllowed<Parameters>(options, ['admissionparameters.steno.dev'], () => undefined)
+  const { images = [], knownImages = [] } = found?.[0]?.spec ?? {}
+  return found === null ? null : { current: images, known: knownImages }
+}
+
 function isFailing({ status }: Maker): boolean {
   return status?.conditions?.some(({ type, status: is }) => type === 'ReplicaFailure' && is === 'True') === true
 }
 
-function outlineOf({ metadata, status }: InjectedPod): InjectedPod {
+function outlineOf({ metadata, spec, status }: InjectedPod): InjectedPod {
   const { name, namespace, deletionTimestamp, annotations } = metadata
   const policy = annotations?.['steno.dev/policy']
   const sidecars = (status?.initContainerStatuses ?? []).filter((container) => container.name === sidecarName)
@@ -119,7 +153,16 @@ function outlineOf({ metadata, status }: InjectedPod): InjectedPod {
       ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
       ...(policy === undefined ? {} : { annotations: { 'steno.dev/policy': policy } }),
     },
-    status: { ...(status?.phase === undefined ? {} : { phase: status.phase }), initContainerStatuses: sidecars },
+    spec: {
+      initContainers: (spec?.initContainers ?? []).flatMap(({ name: own, image = '' }) =>
+        own === sidecarName ? [{ name: own, image }] : [],
+      ),
+    },
+    status: {
+      ...(status?.phase === undefined ? {} : { phase: status.phase }),
+      conditions: (status?.conditions ?? []).filter(({ type }) => type === recordingCondition || type === policyCondition),
+      initContainerStatuses: sidecars,
+    },
   }
 }
 
@@ -156,7 +199,8 @@ async function isMissing(options: Options, namespace: string): Promise<boolean> 
 }
 
 export function statusLines(facts: StatusFacts, concerns: readonly Concern[], colours: Palette): string[] {
-  const { deployments, policies, clusterPolicies, stores } = facts
+  const { deployments, policies, clusterPolicies, namespace } = facts
+  const stores = namespace === null ? facts.stores : usedStores(facts)
   const judged = [...(policies ?? []), ...(clusterPolicies ?? [])]
   const sections = [
     concernLines(concerns, colours),
@@ -168,12 +212,12 @@ export function statusLines(facts: StatusFacts, concerns: readonly Concern[], co
       }),
     ),
     table(
-      ['POLICY', 'READY', 'PODS', 'INJECTED', 'STALE', 'BARE', 'STORE', 'CREDENTIALS', 'EGRESS'],
+      ['POLICY', 'READY', 'PODS', 'INJECTED', 'STALE', 'BARE', 'STORE', 'RECORDED', 'CREDENTIALS', 'EGRESS'],
       judged.map((policy) => {
         const { pods } = policy.status ?? {}
         const counts = (['matched', 'injected', 'stale', 'bare'] as const).map((count) => (pods === undefined ? '-' : String(pods[count])))
         const isOfCluster = policy.metadata.namespace === undefined
-        const conditions = ['StoreReachable', 'CredentialsIsolated', 'EgressEnforced'].map((type) =>
+        const conditions = ['StoreReachable', 'RecordingStored', 'CredentialsIsolated', 'EgressEnforced'].map((type) =>
           isOfCluster ? '-' : shown(policy, type),
         )
         return [isOfCluster ? `${nameOf(policy)} (cluster)` : nameOf(policy), shown(policy, 'Ready'), ...counts, ...conditions]
@@ -205,17 +249,4 @@ function shown(object: Reported, type: string): string {
   const condition = conditionOf(object, type)
   if (condition === undefined) return 'Unknown'
   return condition.status === 'True' ? 'True' : `${condition.status} (${condition.reason})`
-}
-
-/** Columns as wide as their longest cell, as kubectl has them. */
-function table(titles: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  if (rows.length === 0) return []
-  const cells = [titles, ...rows.map((row) => row.map(printableLine))]
-  const widths = titles.map((_, column) => Math.max(...cells.map((row) => displayWidth(row[column] ?? ''))))
-  return cells.map((row) =>
-    row
-      .map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - displayWidth(cell))))
-      .join('   ')
-      .trimEnd(),
-  )
 }

@@ -34,6 +34,7 @@ Examples:
 Never in it: Secrets, ConfigMaps, values of variables, arguments of containers, statements and what databases answered, recordings. Of steno's own
 pods the last ${ownLogLines.toLocaleString('en')} lines are taken, of each sidecar the log lines among its last ${sidecarLogLines}. What is written like a credential is replaced, and
 looked for again: then nothing is written. Names of hosts, databases, Secrets, namespaces and pods are in it. Only you may read the file.
+With --json it is one object {file, bytes, files, missing}, each file {path, bytes}, what is missing {what, why}.
 Exit codes: 0 written (README.txt in it says what could not be read), 1 the cluster could not be asked or the file not be written, 2 used wrongly.`,
     )
     .action(run)

@@ -3,18 +3,17 @@
  *
  * Asked for something that is not in the table it fails as kubectl does for an object that is not there.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { runToEnd } from '../../tools/run-to-end.ts'
 
 const plugin = fileURLToPath(new URL('../../bin/kubectl-steno', import.meta.url))
 
 /** What kubectl prints: an object as JSON, or why it failed. */
 export type KubectlAnswer = object | { readonly stderr: string }
-/** By the words that it is asked with, as `get -n shop pod agent`; `-o json` and options for all requests are left out, `create -f *` is of any file. */
+/** By the words that it is asked with, as `get -n shop pod agent`; `-o json` and options for all requests are left out, `create -f *` is of any file, `steno-probe-*` any probe's pod. */
 export type KubectlAnswers = Readonly<Record<string, KubectlAnswer | string>>
 
 export type Ran = { readonly code: number; readonly stdout: string; readonly stderr: string }
@@ -44,16 +43,9 @@ export function createTestKubectl(answers: KubectlAnswers, { forwardTo = 0 }: { 
   }
 }
 
-export async function ran(command: string, args: readonly string[], environment: NodeJS.ProcessEnv, input = ''): Promise<Ran> {
+export function ran(command: string, args: readonly string[], environment: NodeJS.ProcessEnv, input = ''): Promise<Ran> {
   const clean = Object.entries(process.env).filter(([name]) => !/^(STENO_|KUBE|NO_COLOR$|FORCE_COLOR$)/.test(name))
-  const child = spawn(command, args, { env: { ...Object.fromEntries(clean), ...environment } })
-  const texts = { stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text: string) => void (texts.stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => void (texts.stderr += text))
-  child.stdin.on('error', () => undefined) // A program that does not read what it is given.
-  child.stdin.end(input)
-  const [code] = (await once(child, 'close')) as [number | null]
-  return { code: code ?? -1, ...texts }
+  return runToEnd(command, args, { env: { ...Object.fromEntries(clean), ...environment }, input })
 }
 
 const script = `
@@ -63,7 +55,7 @@ const args = process.argv.slice(2)
 appendFileSync(join(__dirname, 'asked'), args.join(' ') + '\\n')
 const { answers, forwardTo } = JSON.parse(readFileSync(join(__dirname, 'answers.json'), 'utf8'))
 const key = args.filter((word, at) => !word.startsWith('--request-timeout') && !['-o', '--context', '--kubeconfig'].includes(word) && !['-o', '--context', '--kubeconfig'].includes(args[at - 1])).join(' ')
-const answer = answers[args.includes('port-forward') ? 'port-forward' : key] ?? answers[key.replace(/^(create -f) .*/, '$1 *')]
+const answer = answers[args.includes('port-forward') ? 'port-forward' : key] ?? answers[key.replace(/^(create -f) .*/, '$1 *').replace(/\\b(steno-probe)-[0-9a-f]{8}/, '$1-*')]
 if (answer?.stderr !== undefined) {
   process.stderr.write(answer.stderr)
   process.exitCode = 1
@@ -72,7 +64,7 @@ else if (args.includes('port-forward') && forwardTo !== 0) {
   const { connect, createServer } = require('node:net')
   const quiet = (socket) => socket.on('error', () => socket.destroy())
   const server = createServer((near) => {
-    const far = quiet(connect(forwardTo, '127.0.0.1'))
+    const far = quiet(connect(forwardTo, '127.0.0.1')).on('error', () => near.resetAndDestroy())
     quiet(near).pipe(far).pipe(near)
   })
   server.listen(0, '127.0.0.1', () => process.stdout.write('Forwarding from 127.0.0.1:' + server.address().port + ' -> 8081\\n'))

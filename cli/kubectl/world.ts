@@ -12,6 +12,7 @@ import { stenoVersion } from '../../base/version.ts'
 import { readClusterSessionPolicy, readSessionPolicy } from '../../crds/read-object.ts'
 import type { ClusterSessionPolicy } from '../../crds/cluster-session-policy.ts'
 import type { SessionPolicy } from '../../crds/session-policy.ts'
+import { withoutEnded } from '../../crds/exemption-end.ts'
 import { explainInjection, type AdmissionWorld, type InjectionExplanation } from '../../injection/explain-injection.ts'
 import { ObjectNotFound } from './errors.ts'
 import { getIfAllowed, type ClusterOptions } from './kubectl-program.ts'
@@ -81,7 +82,7 @@ export async function readWorld(options: ClusterOptions, namespace: string): Pro
     })
   return {
     policies: policies === null ? null : readable(policies, readSessionPolicy),
-    clusterPolicies: readable(clusterPolicies ?? [], readClusterSessionPolicy),
+    clusterPolicies: readable(clusterPolicies ?? [], readClusterSessionPolicy).map((policy) => withoutEnded(policy, Date.now())),
     namespaceLabels: labels?.[0] === undefined ? null : (labels[0].metadata.labels ?? {}),
     isNamespaceUnread: labels === null,
     image: parameters?.[0]?.spec?.images?.[0] ?? null,

@@ -7,7 +7,8 @@
 import type { ErrorFields } from '../../postgres/statement.ts'
 import { settingsFrom } from '../../postgres/values/settings.ts'
 import { errorLines } from '../error-report.ts'
-import { resultText } from '../show-session.ts'
+import { notKeptText } from '../not-kept.ts'
+import { resultText, startupLines } from '../show-session.ts'
 import { parameterLines, statementHeadLines } from '../show-statement.ts'
 import type { StatementLine } from '../statement-line.ts'
 import { counted } from '../text.ts'
@@ -94,7 +95,11 @@ function layOut(
         ...resultPart(statement, result, reason, state.rowsMax),
         ...(early ? fixed([earlyLine]) : []),
       ]
-  const circumstances = statementHeadLines(statement, state.identity.session, state.identity.opened).map((text) => line(span(text, 'dim')))
+  const { identity } = state
+  // What the session asked for at its start (search_path, role) changes what its statements mean.
+  const circumstances = [...statementHeadLines(statement, identity.session, identity.opened), ...startupLines(identity)].map((text) =>
+    line(span(text, 'dim')),
+  )
   const behind = [parameters, after, running ? [] : fixed(circumstances)].filter((part) => part.length > 0)
   const lines = [...fixed(sql), ...behind.flatMap((part) => [...fixed([emptyLine]), ...part])]
   const cells = lines.reduce((most, part) => (part.movesSideways ? Math.max(most, lineCells(part.line)) : most), 0)
@@ -137,18 +142,23 @@ function resultPart(statement: StatementLine, result: StatementResult | null, re
   if (result === null) {
     return statement.rows > 0 || statement.copy !== undefined ? [stays('reading …', 'dim')] : emptyResult(statement)
   }
+  const notKept = notKeptText(statement)
+  const left = notKept === null ? [] : [stays(`(${notKept})`, 'warning')]
   const copied = result.copies.flatMap(({ direction, lines, bytesRead }) => {
     const whole = statement.copy?.bytes ?? bytesRead
     return [
       stays(`COPY data from the ${direction === 'in' ? 'client' : 'server'}: ${counted(whole, 'byte')}`, 'dim'),
       ...lines.map((text) => moves(line(text))),
-      ...(whole > bytesRead ? [stays(`… ${counted(whole - bytesRead, 'more byte')}: steno show has all`, 'warning')] : []),
+      ...(whole > bytesRead && notKept === null
+        ? [stays(`… ${counted(whole - bytesRead, 'more byte')}: steno show has all`, 'warning')]
+        : []),
     ]
   })
   const broken = result.brokenBy === null ? [] : [stays(`(what follows in the recording cannot be read: ${result.brokenBy})`, 'bad')]
   const isGrid = statement.columns !== null || result.rows.length > 0
-  if (!isGrid || (statement.copy !== undefined && result.rows.length === 0)) return [...copied, ...broken]
-  return [...copied, ...gridLines(result.columns, result.rows).map(moves), rowCountLine(statement, result, rowsMax), ...broken]
+  if (!isGrid || (statement.copy !== undefined && result.rows.length === 0)) return [...copied, ...left, ...broken]
+  const count = notKept === null ? [rowCountLine(statement, result, rowsMax)] : left
+  return [...copied, ...gridLines(result.columns, result.rows).map(moves), ...count, ...broken]
 }
 
 function emptyResult({ columns }: StatementLine): DetailLine[] {

@@ -13,12 +13,14 @@ import { decodeText } from '../../postgres/values/encodings.ts'
 import { settingsFrom, type ValueSettings } from '../../postgres/values/settings.ts'
 import { typeName } from '../../postgres/values/types.ts'
 import { checkClose, checkGap, type Gap, type SessionClose, type SessionIdentity } from '../../session/identity.ts'
-import { readRecords } from '../../session/read-session.ts'
+import { readLeftOut } from '../../session/left-out.ts'
+import { readRecords, stateWithoutEnd } from '../../session/read-session.ts'
 import { recordFlag, recordType } from '../../session/records.ts'
 import { parseJson } from '../../session/shape.ts'
 import type { Store } from '../../session/stores/store.ts'
 import { createCopyView } from '../copy-view.ts'
 import { errorLines } from '../error-report.ts'
+import { notKeptText } from '../not-kept.ts'
 import { printLines } from '../print-lines.ts'
 import { resultText, sessionLines } from '../show-session.ts'
 import { parameterText, sqlLines } from '../show-statement.ts'
@@ -101,6 +103,7 @@ export async function* plainLines(store: Store, identity: SessionIdentity, from:
         queries.push(payload, ordinal)
         tracker.frontend(payload, time, ordinal, (flags & recordFlag.redacted) !== 0)
       } else if (type === recordType.backend) tracker.backend(payload, time, ordinal)
+      else if (type === recordType.leftOut) tracker.leftOut(readLeftOut(payload), time, ordinal)
       else if (type === recordType.gap) {
         const gap = checkGap(parseJson(payload, 'a gap record'), 'a gap record')
         gaps.push(gap)
@@ -118,7 +121,8 @@ export async function* plainLines(store: Store, identity: SessionIdentity, from:
     if (!(error instanceof KnownError) || error.code !== 'BAD_FRAME') throw error
     yield* [...lines, '', `What follows in the recording cannot be read: ${error.message}`]
   }
-  yield* ['', ...sessionLines(identity, { close, gaps }).slice(heading.length)]
+  const state = close === null ? { state: await stateWithoutEnd(store, identity.recorder) } : {}
+  yield* ['', ...sessionLines(identity, { close, gaps, ...state }).slice(heading.length)]
 }
 
 type TextOptions = { readonly identity: SessionIdentity; readonly settings: ValueSettings; readonly queryText: string | null }
@@ -142,6 +146,8 @@ function* statementText(statement: StatementSummary, held: Held | null, options:
   const text = redacted === true ? null : queryText
   for (const notice of notices) yield* errorLines(notice, text, { context: false })
   if (error !== null) yield* errorLines(error, text, { context: true })
+  const notKept = notKeptText(statement)
+  if (notKept !== null) yield notKept
   yield* copyText(statement, held, settings)
   yield* rowText(statement, held, settings)
 }
@@ -157,13 +163,14 @@ function* rowText(statement: StatementSummary, held: Held | null, settings: Valu
     }
   }
   if (statement.columns === null && statement.rows === 0) return
+  if (statement.notKept !== undefined) return
   const more = statement.rows - rows.length
   if (more === 0) yield `${counted(statement.rows, 'row')} in all`
   else
     yield `${counted(more, 'more row')}, ${statement.rows} in all: steno show --statement ${statement.number} --rows-max ${statement.rows} has them`
 }
 
-function* copyText({ copy, number }: StatementSummary, held: Held | null, settings: ValueSettings): Generator<string> {
+function* copyText({ copy, number, notKept }: StatementSummary, held: Held | null, settings: ValueSettings): Generator<string> {
   if (copy === undefined) return
   yield `COPY ${copy.direction}: ${counted(copy.messages, 'message')}, ${counted(copy.bytes, 'byte')}`
   let shownBytes = 0
@@ -178,5 +185,6 @@ function* copyText({ copy, number }: StatementSummary, held: Held | null, settin
     // The view's first line counts what it was given; the whole is said above.
     if (pieces.length > 0) yield* [...view.lines()].slice(1)
   }
-  if (copy.bytes > shownBytes) yield `${counted(copy.bytes - shownBytes, 'more byte')}: steno show --statement ${number} has them`
+  if (copy.bytes > shownBytes && notKept === undefined)
+    yield `${counted(copy.bytes - shownBytes, 'more byte')}: steno show --statement ${number} has them`
 }

@@ -74,6 +74,16 @@ test('the screen shows the list with its transactions, and the selected statemen
   ])
 })
 
+test('start-up parameters, which change what a statement means, stand with its circumstances', () => {
+  const state = testState(session)
+  assert.ok(!shown(state).some((text) => text.startsWith('start-up')))
+  const startup = { agent: { options: '-c role=boss -c search_path=shadow\x1b[2J', DateStyle: 'ISO' }, operator: {} }
+  const lines = shown({ ...state, identity: { ...state.identity, startup } }, { columns: 100, rows: 40 })
+  const at = lines.findIndex((text) => text.startsWith('start-up'))
+  assert.match(lines[at] ?? '', /^start-up   options="-c role=boss -c search_path=shadow[^\x1b]*", DateStyle=ISO$/)
+  assert.match(lines[at - 1] ?? '', /^records /)
+})
+
 test('every size gives a screen of that size', () => {
   for (let columns = 1; columns <= 130; columns += 3) {
     for (let rows = 1; rows <= 45; rows++) {

@@ -115,7 +115,8 @@ export function createResultReader({ store, identity, statements, settings: hist
       settings,
       brokenBy: replayed?.brokenBy ?? null,
     }
-    const fits = replayed === null || (replayed.brokenBy === null && collected.rows === statement.rows && collected.bytesFit())
+    const isWhole = statement.notKept !== undefined || (collected.rows === statement.rows && collected.bytesFit())
+    const fits = replayed === null || (replayed.brokenBy === null && isWhole)
     return { result, fits }
   }
 

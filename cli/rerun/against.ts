@@ -15,7 +15,7 @@ import { createAnswerQueue } from './answer-queue.ts'
 import { connectClient } from './client.ts'
 import { compareSessions, type CompareOptions } from './compare.ts'
 import { planOf, type Plan } from './plan.ts'
-import { comparedLines, isAlike, jsonLine, noTotals, plainLine, totalsLine, volatileHint } from './report.ts'
+import { comparedLines, isAlike, jsonLine, noTotals, notComparedLine, plainLine, totalsLine, volatileHint } from './report.ts'
 import { runAgain, type RunEnd } from './run-again.ts'
 import { resultsOf } from './session-results.ts'
 import { settingsOf } from './session-settings.ts'
@@ -70,9 +70,11 @@ export async function runAgainst(options: AgainstOptions): Promise<number> {
       endedBy: end.reason,
       options: options.compare,
     })
+    let notCompared = 0
     for await (const pair of pairs) {
       signal.throwIfAborted()
       totals[pair.verdict]++
+      if (pair.notCompared !== undefined) notCompared++
       if (json) yield jsonLine({ type: 'statement', ...pair })
       else yield* comparedLines(pair, { width, nullText: options.nullText })
     }
@@ -82,6 +84,7 @@ export async function runAgainst(options: AgainstOptions): Promise<number> {
     }
     if (end.reason !== null) yield plainLine('stopped', end.reason)
     yield totalsLine(totals)
+    if (notCompared > 0) yield notComparedLine(notCompared)
     if (totals.different > 0) yield volatileHint
   }
 }
@@ -103,6 +106,7 @@ function planLines(identity: SessionIdentity, target: Target, { withheld }: Plan
       `${identity.session}, ${shownTime(identity.opened)}, ${upstream.host}:${upstream.port}, database ${database}, as ${user}`,
     ),
     plainLine('against', target.text),
+    ...settingsOf(identity).notSet.map((what) => plainLine('not set', what)),
     plainLine('will run', `${counted(statements, 'statement')} in the order recorded, with the session's transactions${left}`),
   ]
 }
@@ -139,7 +143,7 @@ async function talk(
     host,
     port,
     token,
-    parameters: [['user', target.settings.user], ['database', target.database], ...settingsOf(identity)],
+    parameters: [['user', target.settings.user], ['database', target.database], ...settingsOf(identity).settings],
     onMessage: (type) => live.answered(type),
     signal,
   })

@@ -8,6 +8,7 @@
 import { readDataRow } from '../../postgres/values/data-row.ts'
 import { textOf } from '../../postgres/values/text-of.ts'
 import { typeName } from '../../postgres/values/types.ts'
+import { notKeptText } from '../not-kept.ts'
 import type { Column } from '../../postgres/statement.ts'
 import type { Results } from './session-results.ts'
 
@@ -38,6 +39,8 @@ export type Compared = {
   /** Why it was not run, or is missing. */
   readonly reason: string | null
   readonly differences: readonly Difference[]
+  /** The recording holds none of its result, so only their number was compared; in words. */
+  readonly notCompared?: string
 }
 
 const rowsShownMax = 5
@@ -136,9 +139,15 @@ export function compareResults(recorded: Results, again: Results, options: Compa
     if (one.rows === other.rows) differ('tag', one.tag ?? '', other.tag ?? '')
     differ('rowCount', String(one.rows), String(other.rows))
   }
+  const notKept = notKeptText(one)
+  if (notKept !== null) return { ...comparedOf(recorded, verdictOf(differences), null, differences), notCompared: notKept }
   if (differences.every(({ kind }) => kind === 'rowCount' || kind === 'tag')) differences.push(...rowDifferences(recorded, again, options))
   if (recorded.copyOut?.digest !== again.copyOut?.digest) differences.push(copyDifference(recorded, again))
-  return comparedOf(recorded, differences.length === 0 ? 'equal' : 'different', null, differences)
+  return comparedOf(recorded, verdictOf(differences), null, differences)
+}
+
+function verdictOf(differences: readonly Difference[]): 'equal' | 'different' {
+  return differences.length === 0 ? 'equal' : 'different'
 }
 
 function outcomeText({ statement: { outcome, error } }: Results): string {

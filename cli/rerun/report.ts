@@ -77,6 +77,10 @@ export function totalsLine(totals: Totals): string {
   return `${counted(sum, 'statement')}: ${parts.join(', ')}`
 }
 
+/** What a recording at level `statements` leaves a comparison without. */
+export const notComparedLine = (statements: number): string =>
+  `of ${counted(statements, 'statement')} only the number of rows was compared: their rows are not kept, recording level statements`
+
 /** Why a strict comparison finds differences that nobody made. */
 export const volatileHint =
   'Times, random numbers, sequences, transaction ids and process ids differ from run to run: --ignore-column and --ignore-type leave\n' +

@@ -178,7 +178,9 @@ function createScript(identity: SessionIdentity, facts: ScriptFacts) {
       (setting) => `\\set ${setting}`,
     ),
   )
-  for (const [name, value] of settingsOf(identity)) {
+  const { settings, notSet } = settingsOf(identity)
+  for (const what of notSet) write(...commentLines(`NOT SET: ${what}`))
+  for (const [name, value] of settings) {
     write(`SELECT pg_catalog.set_config(${literal(name)}, ${literal(value)}, false) AS steno_setting`, '\\gset')
   }
 

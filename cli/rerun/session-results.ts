@@ -10,6 +10,7 @@ import { KnownError } from '../../base/errors.ts'
 import type { StatementSummary } from '../../postgres/statement.ts'
 import { createStatementTracker } from '../../postgres/statement-tracker.ts'
 import { settingsFrom, type ValueSettings } from '../../postgres/values/settings.ts'
+import { readLeftOut } from '../../session/left-out.ts'
 import { readRecords } from '../../session/read-session.ts'
 import { recordFlag, recordType } from '../../session/records.ts'
 import type { Store } from '../../session/stores/store.ts'
@@ -119,6 +120,7 @@ export async function* resultsOf({
       lastTime = time
       const redacted = (flags & recordFlag.redacted) !== 0
       if (type === recordType.backend) tracker.backend(payload, time, Math.max(0, request))
+      else if (type === recordType.leftOut) tracker.leftOut(readLeftOut(payload), time, Math.max(0, request))
       else if (type === recordType.frontend) {
         for (const piece of cutter.push(payload, redacted)) {
           if (piece.first && !copyTypes.has(piece.type)) {

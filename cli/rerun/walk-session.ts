@@ -4,6 +4,7 @@
  */
 import { KnownError } from '../../base/errors.ts'
 import { createStatementTracker, type StatementTrackerOptions } from '../../postgres/statement-tracker.ts'
+import { readLeftOut } from '../../session/left-out.ts'
 import { readRecords } from '../../session/read-session.ts'
 import { recordFlag, recordType } from '../../session/records.ts'
 import type { Store } from '../../session/stores/store.ts'
@@ -46,6 +47,7 @@ export async function* walkSession(store: Store, identity: SessionIdentity, hand
           tracker.frontend(piece.bytes, time, request, piece.redacted)
         }
       } else if (type === recordType.backend) tracker.backend(payload, time, request)
+      else if (type === recordType.leftOut) tracker.leftOut(readLeftOut(payload), time, request)
       else if (type === recordType.gap) {
         cutter.reset()
         tracker.gap(time, request)

@@ -32,10 +32,13 @@ export function childEnvironment(environment: Environment, redirected: readonly 
   return result
 }
 
+const launcherValues = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' }
+
 /** What `bin/steno` sets for itself and the command should not inherit; told by the cache's folder, which is steno's own. */
 function launcherVariables(environment: Environment): Readonly<Record<string, null>> {
   if (environment['NODE_COMPILE_CACHE']?.endsWith('/steno') !== true) return {}
-  return { NODE_COMPILE_CACHE: null, ...(environment['MALLOC_ARENA_MAX'] === '2' ? { MALLOC_ARENA_MAX: null } : {}) }
+  const own = Object.entries(launcherValues).filter(([name, value]) => environment[name] === value)
+  return { NODE_COMPILE_CACHE: null, ...Object.fromEntries(own.map(([name]) => [name, null])) }
 }
 
 /** Too short to be looked for inside of other values. */

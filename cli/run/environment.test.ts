@@ -177,10 +177,13 @@ test('variables with a credential that steno cannot place are named', () => {
 
 test('what bin/steno sets for its own Node is not passed on, what a person set is', () => {
   const database = { ...home, DATABASE_URL: 'postgresql://shop:secret@db.example/shop' }
-  const own = rewrite({ ...database, NODE_COMPILE_CACHE: '/x/node_modules/.cache/steno', MALLOC_ARENA_MAX: '2' }).child
-  assert.deepEqual([own['NODE_COMPILE_CACHE'], own['MALLOC_ARENA_MAX']], [undefined, undefined])
-  const theirs = rewrite({ ...database, NODE_COMPILE_CACHE: '/tmp/mine', MALLOC_ARENA_MAX: '2' }).child
-  assert.deepEqual([theirs['NODE_COMPILE_CACHE'], theirs['MALLOC_ARENA_MAX']], ['/tmp/mine', '2'])
+  const malloc = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' }
+  const valuesOf = ({ child }: { readonly child: Readonly<Record<string, string | undefined>> }) =>
+    ['NODE_COMPILE_CACHE', ...Object.keys(malloc)].map((name) => child[name])
+  const own = rewrite({ ...database, NODE_COMPILE_CACHE: '/x/node_modules/.cache/steno', ...malloc })
+  assert.deepEqual(valuesOf(own), [undefined, undefined, undefined])
+  const theirs = rewrite({ ...database, NODE_COMPILE_CACHE: '/tmp/mine', ...malloc })
+  assert.deepEqual(valuesOf(theirs), ['/tmp/mine', '2', '131072'])
 })
 
 test('an argument that names a database by itself is noticed', () => {

@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto'
 import { KnownError } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import { Secret } from '../../postgres/authentication/secret.ts'
+import type { RecordingLevel } from '../../session/identity.ts'
 import { startProxy, type Proxy, type ProxySettings } from '../../sidecar/main.ts'
 import { BadSettings, command as proxyCommand, settingsFrom } from '../proxy.ts'
 import { NoFreeSpool } from './errors.ts'
@@ -17,6 +18,7 @@ import { keyOf, type Upstream } from './mode.ts'
 export type ProxyOptions = {
   readonly store: string
   readonly spool: string
+  readonly level: RecordingLevel
   readonly onRecordFailure: 'block' | 'continue'
   readonly segmentMilliseconds: number
 }
@@ -70,7 +72,14 @@ function settingsOf({ text, environment }: Upstream, token: string | null, optio
   const proxy = proxyCommand()
   const given = [
     ...['--listen', '127.0.0.1:0', '--store', options.store, '--spool', options.spool],
-    ...['--on-record-failure', options.onRecordFailure, '--segment-milliseconds', String(options.segmentMilliseconds)],
+    ...[
+      '--level',
+      options.level,
+      '--on-record-failure',
+      options.onRecordFailure,
+      '--segment-milliseconds',
+      String(options.segmentMilliseconds),
+    ],
     ...['--drain-milliseconds', String(drainMilliseconds)],
   ]
   proxy.parseOptions(given)

@@ -10,6 +10,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander'
 import { RE2JS } from 're2js'
 import type { SessionIdentity } from '../../session/identity.ts'
 import type { StatementLine } from '../statement-line.ts'
+import { isPodOf, parseWorkload, type Workload } from './pod-owner.ts'
 import { namesTable, parseTableName, type TableName } from './table-names.ts'
 import { parseDuration, parseInstant } from './when.ts'
 
@@ -23,7 +24,9 @@ export type FilterOptions = {
   readonly application?: readonly string[]
   /** Of the pod, as attested; a session outside a cluster has none. */
   readonly namespace?: readonly string[]
+  /** `NAME` or `NAMESPACE/NAME`; one that ends with `*` is the beginning of it. */
   readonly pod?: readonly string[]
+  readonly owner?: readonly Workload[]
   readonly table?: readonly TableName[]
   readonly sqlstate?: readonly string[]
   readonly failed?: true
@@ -45,7 +48,7 @@ const patternCharactersMax = 1_000
 /** Adds the shared options; `sessions` has them too, where a statement's filter asks for a session with such a statement. */
 export function addFilterOptions(command: Command, timeOf: TimeOf): Command {
   const what = timeOf === 'session' ? 'that opened' : 'that started'
-  return command
+  command
     .addOption(
       new Option('--since <time>', `${what} at or after this: 2026-11-21, 2026-11-21T09:00:00Z, or 2h for two hours ago`).argParser(time),
     )
@@ -53,8 +56,7 @@ export function addFilterOptions(command: Command, timeOf: TimeOf): Command {
     .addOption(repeated('--user <name>', 'of this database user', plain))
     .addOption(repeated('--database <name>', 'in this database', plain))
     .addOption(repeated('--application <name>', 'by this application_name', plain))
-    .addOption(repeated('-n, --namespace <name>', 'of a pod in this namespace, in a cluster', plain))
-    .addOption(repeated('--pod <name>', 'of this pod, in a cluster: NAME or NAMESPACE/NAME', podName))
+  return addPodOptions(command)
     .addOption(
       repeated('--table <name>', 'whose SQL names this table; by its words, not its grammar: a column of that name counts', parseTableName),
     )
@@ -66,6 +68,21 @@ export function addFilterOptions(command: Command, timeOf: TimeOf): Command {
     .addOption(repeated('--fingerprint <value>', 'of this fingerprint, as `--json` gives it: the same but for literals', fingerprint))
     .addOption(repeated('--trace <id>', 'of this trace: 32 hexadecimal digits', trace))
     .addOption(repeated('--policy <hash>', 'that began under this policy: its hash, or the first 8 digits or more', policyHash))
+}
+
+/** Which pods a session may be of, in a cluster. `what` is put before each description. */
+export function addPodOptions(command: Command, what = ''): Command {
+  const of = what === '' ? 'of' : `${what} of`
+  return command
+    .addOption(repeated('-n, --namespace <name>', `${of} a pod in this namespace, in a cluster`, plain))
+    .addOption(repeated('--pod <name>', `${of} this pod, in a cluster: NAME or NAMESPACE/NAME; 'NAME*' for all that begin so`, podName))
+    .addOption(
+      repeated(
+        '--owner <workload>',
+        `${of} this workload's pods, in a cluster, by their names: deployment/NAME, job/NAME and so on`,
+        workload,
+      ),
+    )
 }
 
 export const filterHelp = `
@@ -91,8 +108,23 @@ function plain(text: string): string {
 /** `pod/NAME`, as kubectl prints it, is taken too. */
 function podName(text: string): string {
   const name = plain(text).replace(/^pods?\//, '')
-  if (!/^(?:[^/]+\/)?[^/]+$/.test(name)) throw new InvalidArgumentError('It must be NAME or NAMESPACE/NAME.')
+  const of = parseWorkload(name)
+  if (of !== null)
+    throw new InvalidArgumentError(
+      `For the pods of a workload write --owner ${name}; for a pod of such a namespace --namespace ${name.split('/')[0]} --pod ${of.name}.`,
+    )
+  if (!/^(?:[^/*]+\/)?(?:[^/*]+\*?|\*)$/.test(name))
+    throw new InvalidArgumentError('It must be NAME or NAMESPACE/NAME, with * at its end at most.')
   return name
+}
+
+function workload(text: string): Workload {
+  const parsed = parseWorkload(text)
+  if (parsed === null)
+    throw new InvalidArgumentError(
+      'It must be deployment/NAME, replicaset/NAME, statefulset/NAME, daemonset/NAME, job/NAME or cronjob/NAME.',
+    )
+  return parsed
 }
 
 function sqlstate(text: string): string {
@@ -143,12 +175,18 @@ export function podOf({ attested }: SessionIdentity): PodOfSession | null {
 
 /** By who spoke to what; true when nothing of the kind was asked. */
 export function sessionPasses(filters: FilterOptions, identity: SessionIdentity): boolean {
-  const { user, database, application, namespace, pod } = filters
+  const { user, database, application, namespace, pod, owner } = filters
   if (!anyOf(user, identity.user) || !anyOf(database, identity.database) || !anyOf(application, applicationOf(identity))) return false
-  if (namespace === undefined && pod === undefined) return true
+  if (namespace === undefined && pod === undefined && owner === undefined) return true
   const its = podOf(identity)
   if (its === null || !anyOf(namespace, its.namespace)) return false
-  return anyOf(pod, its.name) || anyOf(pod, `${its.namespace}/${its.name}`)
+  if (owner !== undefined && !owner.some((each) => isPodOf(each, its.name))) return false
+  return pod === undefined || pod.some((wanted) => namesPod(wanted, its))
+}
+
+function namesPod(wanted: string, { namespace, name }: PodOfSession): boolean {
+  const its = wanted.includes('/') ? `${namespace}/${name}` : name
+  return wanted.endsWith('*') ? its.startsWith(wanted.slice(0, -1)) : its === wanted
 }
 
 /** True when a statement has to be looked at to know whether its session is wanted. */
@@ -159,8 +197,10 @@ export function asksOfStatements(filters: FilterOptions): boolean {
 
 /** True when any filter was given. */
 export function isFiltered(filters: FilterOptions): boolean {
-  const { since, until, user, database, application, namespace, pod } = filters
-  return asksOfStatements(filters) || [since, until, user, database, application, namespace, pod].some((value) => value !== undefined)
+  const { since, until, user, database, application, namespace, pod, owner } = filters
+  return (
+    asksOfStatements(filters) || [since, until, user, database, application, namespace, pod, owner].some((value) => value !== undefined)
+  )
 }
 
 export type StatementTest = {

@@ -10,8 +10,27 @@ import type { Match } from './scan.ts'
 export type SearchIdentity = Omit<SessionIdentity, 'version' | 'session' | 'serverParameters' | 'versions'>
 
 export function searchIdentity(identity: SessionIdentity): SearchIdentity {
-  const { engine, mode, opened, recorder, client, upstream, user, database, protocol, policy, attested, asserted, trace } = identity
-  return { engine, mode, opened, recorder, client, upstream, user, database, protocol, policy, attested, asserted, trace }
+  const { engine, mode, opened, recorder, client, upstream, user, database, protocol, policy, level, attested, asserted, startup, trace } =
+    identity
+  const leveled = level === undefined ? {} : { level }
+  const started = startup === undefined ? {} : { startup }
+  return {
+    engine,
+    mode,
+    opened,
+    recorder,
+    client,
+    upstream,
+    user,
+    database,
+    protocol,
+    policy,
+    ...leveled,
+    attested,
+    asserted,
+    ...started,
+    trace,
+  }
 }
 
 export function statementDocument({ identity, line }: Match): string {

@@ -2,26 +2,34 @@
  * All sessions of a store as they are stored, by following the ledgers: an entry names what was stored since the one before, so a look
  * at the store asks for one object per recorder, however many sessions there are.
  *
- * The order is that of each ledger, so statements of one session come in the order in which they ended. Entries that a recorder makes
- * again after a crash are given once, as long as their session is among the last `sessionsRememberedMax`. Holds one entry and one line
- * of an index. Proves no signatures; that is `verify`'s.
+ * What one look finds comes in the order of time, whoever recorded it. A look that finds much is read in rounds, in the order of the
+ * ledgers' entries: then what was stored more than `lateMilliseconds` after it ended may come behind what ended later. Statements of one
+ * session always come in the order in which they ended. Entries that a recorder makes again after a crash are given once, as long as their
+ * session is among the last `sessionsRememberedMax`. Holds statements of `indexBytesAtOnce`, and of each recorder one entry. Proves no
+ * signatures; that is `verify`'s.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KnownError } from '../../base/errors.ts'
+import { invariant } from '../../base/invariant.ts'
 import type { SessionIdentity } from '../../session/identity.ts'
-import { findLastLedgerNumber, readLedgerEntry, type LedgerEntry, type LedgerEvent } from '../../session/ledger.ts'
+import { findLastLedgerNumber, readLedgerEntry, type LedgerEvent } from '../../session/ledger.ts'
 import { isRecorderId, ledgerKey, ledgersPrefix } from '../../session/object-keys.ts'
 import { readIdentity, readSessionManifest } from '../../session/read-session.ts'
 import { BadDocument } from '../../session/shape.ts'
 import { StoreUnavailable, type Store } from '../../session/stores/store.ts'
 import { restMilliseconds, statementsOfPart, type Followed } from './followed.ts'
 import { createRecent } from './recent.ts'
+import { createTimeOrder } from './time-order.ts'
 
 const sessionsRememberedMax = 10_000
 /** Of these the identity is kept as well, about a kilobyte each. */
 const identitiesMax = 1_000
 /** Enough to overlap the waiting for a store across a network. */
 const looksAtOnce = 32
+/** Of indexes as they are stored; a statement that is held takes about three times as much. */
+const indexBytesAtOnce = 8 * 1024 * 1024
+/** A part is stored five seconds after its first record, unless its recorder was told otherwise, and a little for its way. */
+const lateMilliseconds = 15_000
 
 export type FollowOptions = {
   /** Milliseconds since the epoch: entries made before are passed over. Null for what is stored from now on. */
@@ -29,15 +37,36 @@ export type FollowOptions = {
   /** What is not wanted is not read. */
   readonly wants: (identity: SessionIdentity) => boolean
   readonly signal: AbortSignal
+  /** For tests. */
+  readonly indexBytesMax?: number
+}
+
+type Told = Exclude<Followed, { readonly kind: 'pause' }>
+type SessionEvent = Extract<LedgerEvent, { readonly kind: 'session-opened' | 'segment-stored' | 'session-closed' }>
+/** A ledger entry that is to be given; `time` in milliseconds since the epoch. */
+type DueEntry = {
+  readonly number: number
+  readonly time: number
+  readonly events: readonly SessionEvent[]
+  readonly problem: string | null
+}
+type Round = {
+  readonly entries: readonly (DueEntry & { readonly recorder: string })[]
+  /** Whether there is more, made at this time or later. */
+  readonly more: { readonly from: number } | null
 }
 
 /** Ends when `signal` is aborted. @throws StoreUnavailable */
-export async function* followLedgers(store: Store, { since, wants, signal }: FollowOptions): AsyncGenerator<Followed> {
+export async function* followLedgers(
+  store: Store,
+  { since, wants, signal, indexBytesMax = indexBytesAtOnce }: FollowOptions,
+): AsyncGenerator<Followed> {
   /** The number of the entry that each recorder makes next. */
   const nextNumbers = new Map<string, number>()
   const identities = createRecent<SessionIdentity>(identitiesMax)
   const partsGiven = createRecent<number>(sessionsRememberedMax)
   const closedGiven = createRecent<true>(sessionsRememberedMax)
+  const order = createTimeOrder<Told>()
 
   for (const recorder of await recorders(store))
     nextNumbers.set(recorder, since === null ? (await findLastLedgerNumber(store, recorder)) + 1 : await firstSince(store, recorder, since))
@@ -45,36 +74,50 @@ export async function* followLedgers(store: Store, { since, wants, signal }: Fol
   while (!signal.aborted) {
     const began = performance.now()
     let news = false
-    const all = await recorders(store)
-    for (let at = 0; at < all.length && !signal.aborted; at += looksAtOnce) {
-      const some = all.slice(at, at + looksAtOnce)
-      const found = await Promise.all(some.map((recorder) => store.head(ledgerKey(recorder, nextNumbers.get(recorder) ?? 1))))
-      for (const [index, recorder] of some.entries()) {
-        if (found[index] === null) continue
-        for await (const each of entriesOf(recorder)) {
-          if (each.kind !== 'problem') news = true
-          yield each
-          if (signal.aborted) return
-        }
+    for (let isMore = true; isMore && !signal.aborted;) {
+      const { entries, more } = await nextRound()
+      isMore = more !== null
+      for (const { recorder, time, events, problem } of entries) {
+        if (problem !== null) order.add({ kind: 'problem', message: problem }, { time, within: recorder })
+        for (const event of events) for await (const told of eventOf(event)) order.add(told, placeOf(told, event, time))
+      }
+      for (const each of order.take(more === null ? Infinity : more.from - lateMilliseconds)) {
+        if (each.kind !== 'problem') news = true
+        yield each
+        if (signal.aborted) return
       }
     }
     yield { kind: 'pause', news }
     await sleep(restMilliseconds(performance.now() - began), undefined, { signal }).catch(() => undefined)
   }
 
-  /** Everything in the entries that the recorder has made since the last time. */
-  async function* entriesOf(recorder: string): AsyncGenerator<Followed> {
-    for (let number = nextNumbers.get(recorder) ?? 1; ; number++) {
-      const bytes = await store.get(ledgerKey(recorder, number))
-      if (bytes === null) return
-      nextNumbers.set(recorder, number + 1)
-      const entry = yield* unlessDamaged(() => entryOf(bytes, recorder, number))
-      for (const event of entry?.events ?? []) yield* eventOf(event)
+  /** What the recorders have entered since the last time, the earliest first, as much of it as may be held. */
+  async function nextRound(): Promise<Round> {
+    const pending = new Map<string, DueEntry>()
+    const all = await recorders(store)
+    for (let at = 0; at < all.length && !signal.aborted; at += looksAtOnce)
+      await Promise.all(all.slice(at, at + looksAtOnce).map((recorder) => look(recorder, pending)))
+    const entries: Round['entries'][number][] = []
+    for (let bytes = 0; pending.size > 0 && !signal.aborted;) {
+      const [recorder, entry] = earliestOf(pending)
+      if (bytes >= indexBytesMax) return { entries, more: { from: entry.time } }
+      entries.push({ recorder, ...entry })
+      for (const event of entry.events) if (event.kind === 'segment-stored') bytes += event.index.bytes
+      nextNumbers.set(recorder, entry.number + 1)
+      pending.delete(recorder)
+      await look(recorder, pending)
     }
+    return { entries, more: null }
   }
 
-  async function* eventOf(event: LedgerEvent): AsyncGenerator<Followed> {
-    if (event.kind !== 'session-opened' && event.kind !== 'segment-stored' && event.kind !== 'session-closed') return
+  async function look(recorder: string, pending: Map<string, DueEntry>): Promise<void> {
+    const number = nextNumbers.get(recorder) ?? 1
+    const key = ledgerKey(recorder, number)
+    const bytes = (await store.head(key)) === null ? null : await store.get(key)
+    if (bytes !== null) pending.set(recorder, dueEntry(bytes, recorder, number))
+  }
+
+  async function* eventOf(event: SessionEvent): AsyncGenerator<Told> {
     const { session } = event
     const given = partsGiven.get(session) ?? 0
     if (event.kind === 'segment-stored' && event.number <= given) return
@@ -94,12 +137,35 @@ export async function* followLedgers(store: Store, { since, wants, signal }: Fol
     }
   }
 
-  async function* partOf(identity: SessionIdentity, segment: number): AsyncGenerator<Followed> {
+  async function* partOf(identity: SessionIdentity, segment: number): AsyncGenerator<Told> {
     try {
       for await (const statement of statementsOfPart(store, identity.session, segment)) yield { kind: 'statement', identity, statement }
     } catch (error) {
       yield problemOf(error)
     }
+  }
+}
+
+function earliestOf(pending: ReadonlyMap<string, DueEntry>): [string, DueEntry] {
+  let earliest: [string, DueEntry] | null = null
+  for (const each of pending) if (earliest === null || each[1].time < earliest[1].time) earliest = each
+  invariant(earliest !== null, 'there is an entry to choose')
+  return earliest
+}
+
+/** What cannot be read of a session stands where it was entered. */
+function placeOf(told: Told, { session }: SessionEvent, entered: number): { readonly time: number; readonly within: string } {
+  switch (told.kind) {
+    case 'statement':
+      return { time: told.statement.finished, within: session }
+    case 'opened':
+      return { time: told.identity.opened, within: session }
+    case 'closed':
+      return { time: told.close.closed, within: session }
+    case 'problem':
+      return { time: entered, within: session }
+    default:
+      return told satisfies never
   }
 }
 
@@ -129,14 +195,23 @@ function isEntryBefore(bytes: Buffer, since: number): boolean {
   }
 }
 
-function entryOf(bytes: Buffer, recorder: string, number: number): LedgerEntry {
-  const { entry } = readLedgerEntry(bytes)
-  if (entry.recorder !== recorder || entry.number !== number) throw new BadDocument(`the ledger entry ${number} is not what its name says`)
-  return entry
+function dueEntry(bytes: Buffer, recorder: string, number: number): DueEntry {
+  try {
+    const { entry } = readLedgerEntry(bytes)
+    if (entry.recorder !== recorder || entry.number !== number)
+      throw new BadDocument(`the ledger entry ${number} is not what its name says`)
+    return { number, time: entry.time, events: entry.events.filter(isOfSession), problem: null }
+  } catch (error) {
+    return { number, time: 0, events: [], problem: problemOf(error).message }
+  }
+}
+
+function isOfSession(event: LedgerEvent): event is SessionEvent {
+  return event.kind === 'session-opened' || event.kind === 'segment-stored' || event.kind === 'session-closed'
 }
 
 /** What `read` gives, or null behind a problem that says why not. One bad object must not hide the others. */
-async function* unlessDamaged<Value>(read: () => Value | Promise<Value>): AsyncGenerator<Followed, Value | null> {
+async function* unlessDamaged<Value>(read: () => Value | Promise<Value>): AsyncGenerator<Told, Value | null> {
   try {
     return await read()
   } catch (error) {
@@ -145,7 +220,7 @@ async function* unlessDamaged<Value>(read: () => Value | Promise<Value>): AsyncG
   }
 }
 
-function problemOf(error: unknown): Followed {
+function problemOf(error: unknown): Extract<Told, { readonly kind: 'problem' }> {
   if (!(error instanceof KnownError) || error instanceof StoreUnavailable) throw error
   return { kind: 'problem', message: error.message }
 }

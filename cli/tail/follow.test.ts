@@ -72,12 +72,53 @@ test('since a time begins with the first entry that was made then', async () => 
   }
 })
 
+const second = 1_000
+
+test('what one look finds comes in the order of time, whichever recorder stored it and when', async () => {
+  const store = createMemoryStore()
+  const [one, other] = [createTailRecorder(store, 1), createTailRecorder(store, 2)]
+  const [early, late] = [one.session(), other.session({ time: second })]
+  await early.part([{ sql: 'at 0' }], 0)
+  await late.part([{ sql: 'at 1' }], second)
+  await early.part([{ sql: 'at 2' }], 2 * second)
+  await early.part([{ sql: 'at 9' }], 9 * second)
+  await early.close(10 * second)
+  await late.part([{ sql: 'at 3' }, { sql: 'at 3, too' }], 3 * second)
+  const follow = follower(store, { since: testEpoch })
+  assert.deepEqual(await follow.untilPause(), ['opened', 'at 0', 'opened', 'at 1', 'at 2', 'at 3', 'at 3, too', 'at 9', 'closed'])
+  await late.part([{ sql: 'at 12' }], 12 * second)
+  await one.session({ time: 11 * second }).part([{ sql: 'at 11' }])
+  assert.deepEqual(await follow.untilPause(), ['opened', 'at 11', 'at 12'])
+  await follow.stop()
+})
+
+test('so it is where much is read in rounds, and what was stored long after it ended is behind, never lost', async () => {
+  const store = createMemoryStore()
+  const [one, other, away] = [createTailRecorder(store, 1), createTailRecorder(store, 2), createTailRecorder(store, 3)]
+  const [first, then, waited] = [one.session(), other.session(), away.session()]
+  const numbers = Array.from({ length: 60 }, (_, index) => index)
+  // A part is entered up to ten seconds after its statement.
+  for (const number of numbers) {
+    const statement = { sql: `${number}`, finished: testEpoch + number * second }
+    await (number % 2 === 0 ? first : then).part([statement], (number + (number % 2) * 10) * second)
+  }
+  await waited.part([{ sql: 'waited in a spool', finished: testEpoch }], 55 * second)
+  const follow = follower(store, { since: testEpoch, indexBytesMax: 1 })
+  const seen = (await follow.untilPause()).filter((line) => line !== 'opened')
+  assert.deepEqual(
+    seen.filter((line) => line !== 'waited in a spool'),
+    numbers.map(String),
+  )
+  assert.ok(seen.indexOf('waited in a spool') > 20)
+  await follow.stop()
+})
+
 test('what a recorder enters again after a crash is not given again', async () => {
   const store = createMemoryStore()
   const recorder = createTailRecorder(store, 1)
   const follow = follower(store)
   assert.deepEqual(await follow.untilPause(), [])
-  const [open, closed] = [recorder.session(), recorder.session()]
+  const [open, closed] = [recorder.session(), recorder.session({ time: 10 })]
   await open.part([{ sql: 'a' }])
   await closed.part([{ sql: 'b' }])
   await closed.close()
@@ -98,7 +139,7 @@ test('an object that is damaged or missing is said, and hides nothing else', asy
   await session.part([{ sql: 'a' }])
   await session.part([], 0, { damaged: true })
   await session.part([{ sql: 'b' }])
-  const headless = recorder.session()
+  const headless = recorder.session({ time: 10 })
   await headless.part([{ sql: 'nobody knows whose' }])
   await store.delete(segmentKey(headless.id, 1))
   assert.deepEqual(await follow.untilPause(), [

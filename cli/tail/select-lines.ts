@@ -1,7 +1,7 @@
 /** From what was followed to the lines that were asked for, and to when enough was seen. Reads nothing and prints nothing. */
 import type { EventFormat } from '../../postgres/statement-event.ts'
 import type { SessionIdentity } from '../../session/identity.ts'
-import { applicationOf, createStatementTest, sessionPasses, type FilterOptions, type StatementTest } from '../search/filters.ts'
+import { applicationOf, createStatementTest, podOf, sessionPasses, type FilterOptions, type StatementTest } from '../search/filters.ts'
 import type { Followed } from './followed.ts'
 
 type Told = Extract<Followed, { readonly identity: SessionIdentity }>
@@ -34,7 +34,8 @@ export function selectLines({
     const before = known.get(identity)
     if (before !== undefined) return before
     const { session, user, database } = identity
-    const shared = format.session({ session, user, database, application: applicationOf(identity) })
+    const pod = podOf(identity)
+    const shared = format.session({ session, user, database, application: applicationOf(identity), ...(pod === null ? {} : { pod }) })
     const made = { shared, test: createStatementTest(filters, identity, 'statement') }
     known.set(identity, made)
     return made

@@ -15,7 +15,7 @@ import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postg
 import { createRandom, seedsToRun } from '../notices-nothing/random.ts'
 import { comparable } from '../notices-nothing/talk.ts'
 import { connectRaw, framesOf, type RawFrame } from '../notices-nothing/raw-client.ts'
-import { startProxyProcess, steno, type RunningProxy } from '../support/proxy.ts'
+import { startProxyProcess, steno, stopUntilStored, type RunningProxy } from '../support/proxy.ts'
 import { startRelay, type Cutter } from './relay.ts'
 
 const randomCuts = 40
@@ -102,7 +102,7 @@ test('any cut of the stream gives the same recording', async (t) => {
       await run(`short, the server cut at ${place}`, 'short', short, { server: at(place) })
   })
 
-  assert.equal(await proxy.stop(), 0)
+  await stopUntilStored(proxy, upstreamThrough(relay, server))
   const verified = await steno(['verify', '--all', '--store', proxy.storeUrl])
   assert.equal(verified.status, 0, verified.stdout + verified.stderr)
   await t.test('and all recordings are the same', async () => {

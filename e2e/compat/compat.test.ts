@@ -81,7 +81,7 @@ function assertDocument(body: Buffer, publicKeyPem: string): void {
 }
 
 for (const { release, exchanges } of releases)
-  test(`a sidecar of release ${release} is served as it was`, { timeout: 60_000 }, async (t) => {
+  test(`a sidecar of release ${release} is served as it was`, { timeout: 300_000 }, async (t) => {
     const servers = await startServers(t, { port: 5432 })
     const { publicKeyPem } = servers.control.key
     for (const exchange of exchanges) {

@@ -16,6 +16,7 @@ import type * as controlPost from '../../sidecar/pod/marks/control-post.ts'
 import type * as sendFacts from '../../sidecar/pod/marks/send-facts.ts'
 import type * as relayClient from '../../sidecar/tunnel/relay-client.ts'
 import { startPostgres } from '../../tools/embedded-postgres.ts'
+import { freePort } from '../../tools/free-port.ts'
 import { connectRemembering } from '../nothing-lost/remembering-client.ts'
 import type * as sidecarProcess from '../pod/sidecar-process.ts'
 import type { Exchanges } from './exchange.ts'
@@ -48,7 +49,7 @@ async function record(): Promise<Exchanges['exchanges']> {
   const url = `https://127.0.0.1:${toControl.port}`
   const tokenFile = await control.tokenFile('agent-0')
 
-  const { freePort, listenerFor, startSidecar } = (await from('e2e/pod/sidecar-process.ts')) as typeof sidecarProcess
+  const { listenerFor, startSidecar } = (await from('e2e/pod/sidecar-process.ts')) as typeof sidecarProcess
   const localPort = await freePort()
   const sidecar = await startSidecar(t, {
     ...{ listeners: [listenerFor(0, { localPort, port: database.port })], control: { url, store: 'default' }, storeUrl: null },

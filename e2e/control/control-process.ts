@@ -1,5 +1,5 @@
 /**
- * Control in a process of its own that dies on cue, for `everything-arrives.test.ts`. Started with one argument, a file of `ControlCue`.
+ * Control in a process of its own that dies on cue, as `control-world.ts` starts it. Started with one argument, a file of `ControlCue`.
  *
  * It is the real server over a folder; of the cluster it has a reviewer that takes tokens that begin with `good`, all of one pod, and a
  * description of that pod. Prints its port when it listens.

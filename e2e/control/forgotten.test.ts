@@ -2,11 +2,7 @@
 // folder is emptied while both run, and once more while control is replaced, so that it has nothing in memory either; each time the sessions
 // that come afterwards are stored, the recorder is attested again, and `verify` says that something is missing.
 import assert from 'node:assert/strict'
-import { spawn, type ChildProcess } from 'node:child_process'
-import { generateKeyPairSync } from 'node:crypto'
-import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,14 +10,11 @@ import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { findAttestation } from '../../session/attestation.ts'
 import { openDirectoryStore } from '../../session/stores/directory.ts'
-import { createAuthority, issueLeaf } from '../../tools/certificates.ts'
-import { freePort, startPostgres } from '../../tools/embedded-postgres.ts'
+import { startPostgres } from '../../tools/embedded-postgres.ts'
 import { readRecorded } from '../nothing-lost/recorded.ts'
 import { runProgram } from '../support/run-program.ts'
-import { startProxyProcess } from '../support/proxy.ts'
-import type { ControlCue } from './control-process.ts'
+import { createControlWorld } from './control-world.ts'
 
-const program = fileURLToPath(new URL('./control-process.ts', import.meta.url))
 const steno = fileURLToPath(new URL('../../bin/steno', import.meta.url))
 
 /** A recorder asks whether it is known each minute, and when its sealing thread, which ends after five idle seconds, is woken. */
@@ -37,43 +30,14 @@ async function until(what: string, holds: () => Promise<boolean>, everyMilliseco
 
 test(
   'a recorder whose store was emptied is known there again, and what it records from then on is stored',
-  { timeout: 240_000 },
+  { timeout: 300_000 },
   async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'steno-e2e-forgotten-'))
-    t.after(() => rmSync(folder, { recursive: true, force: true }))
-    const storeFolder = join(folder, 'kept-by-control')
-    const [port, authority] = await Promise.all([freePort(), createAuthority('steno')])
-    const leaf = await issueLeaf(authority, { kind: 'server', commonName: 'control', names: ['127.0.0.1'] })
-    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-    const tokenFile = join(folder, 'token')
-    writeFileSync(tokenFile, 'good-1')
-    const cue: ControlCue = {
-      ...{ storeFolder, port, death: null, certificate: { key: leaf.keyPem, cert: leaf.certificatePem } },
-      privateKey: String(privateKey.export({ type: 'pkcs8', format: 'pem' })),
-    }
-    writeFileSync(join(folder, 'cue.json'), JSON.stringify(cue))
-    let control: ChildProcess | null = null
-    t.after(() => control?.kill('SIGKILL'))
-    async function startControl(): Promise<void> {
-      const started = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, join(folder, 'cue.json')], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
-      control = started
-      await once(started.stdout, 'data')
-    }
-    await startControl()
+    const control = await createControlWorld(t)
+    const { storeFolder } = control
+    await control.start()
 
     await using database = await startPostgres()
-    const proxy = await startProxyProcess({
-      upstream: database.url,
-      folder,
-      arguments: ['--store', `control+https://127.0.0.1:${port}/default`],
-      environment: {
-        STENO_CONTROL_CA: authority.certificatePem,
-        STENO_CONTROL_PUBLIC_KEY: String(publicKey.export({ type: 'spki', format: 'pem' })),
-        STENO_CONTROL_TOKEN_FILE: tokenFile,
-      },
-    })
+    const proxy = await control.startProxy(database.url)
     t.after(() => proxy.kill())
     async function converse(name: string): Promise<void> {
       const client = new pg.Client({ host: '127.0.0.1', port: proxy.port, database: 'postgres', user: 'agent', application_name: name })
@@ -96,13 +60,9 @@ test(
 
     for (const how of ['while control runs on', 'while control is replaced'] as const) {
       const before = proxy.log().length
-      if (how === 'while control is replaced') {
-        const gone = control!
-        gone.kill('SIGKILL')
-        await once(gone, 'exit')
-      }
+      if (how === 'while control is replaced') await control.stop()
       emptyStore()
-      if (how === 'while control is replaced') await startControl()
+      if (how === 'while control is replaced') await control.start()
       let sessions = 0
       await until(
         `the recorder is attested again, emptied ${how}`,

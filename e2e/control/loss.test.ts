@@ -7,6 +7,7 @@ import { rm } from 'node:fs/promises'
 import { after, before, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readHighWaterMark, type HighWaterMark } from '../../session/high-water-mark.ts'
+import { freePort } from '../../tools/free-port.ts'
 import { listSessions } from '../../session/list-sessions.ts'
 import { lossKey, marksPrefix } from '../../session/object-keys.ts'
 import { decodeRecords, recordHeaderBytes, recordType } from '../../session/records.ts'
@@ -19,7 +20,7 @@ import { startTestControl, testPod, type TestControl } from '../../webhook/contr
 import { requestTo } from '../../webhook/control/test-requests.ts'
 import { createVanishing, type Vanishing } from '../../webhook/control/vanishing.ts'
 import { connectRemembering } from '../nothing-lost/remembering-client.ts'
-import { freePort, listenerFor, startSidecar, untilLogged, type SidecarProcess, type SidecarSettings } from '../pod/sidecar-process.ts'
+import { listenerFor, startSidecar, untilLogged, type SidecarProcess, type SidecarSettings } from '../pod/sidecar-process.ts'
 
 let database: EmbeddedPostgres
 before(async () => {
@@ -159,7 +160,7 @@ async function losePod(sidecar: SidecarProcess): Promise<void> {
   await rm(sidecar.spoolFolder, { recursive: true })
 }
 
-test('what a lost pod had recorded and not stored is a gap of that size, session by session', { timeout: 90_000 }, async (t) => {
+test('what a lost pod had recorded and not stored is a gap of that size, session by session', { timeout: 300_000 }, async (t) => {
   const world = await createWorld(t)
   const { control, gate, localPort } = world
   const sidecar = await world.start()
@@ -211,7 +212,7 @@ test('what a lost pod had recorded and not stored is a gap of that size, session
   assert.deepEqual(await Array.fromAsync(control.directory.list(marksPrefix)), [], 'the statement of loss holds the mark')
 })
 
-test('when everything was stored the loss of a pod is no gap', { timeout: 60_000 }, async (t) => {
+test('when everything was stored the loss of a pod is no gap', { timeout: 300_000 }, async (t) => {
   const world = await createWorld(t)
   const sidecar = await world.start()
   const client = await connectRemembering(world.localPort, 'open')
@@ -226,7 +227,7 @@ test('when everything was stored the loss of a pod is no gap', { timeout: 60_000
   )
 })
 
-test('a pod that ended in good order is not lost', { timeout: 60_000 }, async (t) => {
+test('a pod that ended in good order is not lost', { timeout: 300_000 }, async (t) => {
   const world = await createWorld(t)
   const sidecar = await world.start()
   const client = await connectRemembering(world.localPort, 'closed')
@@ -241,7 +242,7 @@ test('a pod that ended in good order is not lost', { timeout: 60_000 }, async (t
   assert.deepEqual(await world.findings(), [])
 })
 
-test('a control that is started anew between the last mark and the loss states the same gap', { timeout: 60_000 }, async (t) => {
+test('a control that is started anew between the last mark and the loss states the same gap', { timeout: 300_000 }, async (t) => {
   const world = await createWorld(t)
   const sidecar = await world.start()
   world.gate.isOpen = false
@@ -262,7 +263,7 @@ test('a control that is started anew between the last mark and the loss states t
   assert.notEqual(await world.control.directory.head(lossKey(mark.recorder)), null)
 })
 
-test('a mark that is replayed, or brought by another pod, is refused', { timeout: 60_000 }, async (t) => {
+test('a mark that is replayed, or brought by another pod, is refused', { timeout: 300_000 }, async (t) => {
   const world = await createWorld(t)
   const sidecar = await world.start()
   const client = await connectRemembering(world.localPort, 'agent')
@@ -291,7 +292,7 @@ for (const [name, recording, code] of [
   ['bytes', { spoolBytesMax: 4 * 1024 * 1024 }, 'SPOOL_FULL'],
   ['age', { spoolAgeMillisecondsMax: 1_000 }, 'SPOOL_OLD'],
 ] as const)
-  test(`what can be lost is capped by ${name}: beyond it traffic waits`, { timeout: 60_000 }, async (t) => {
+  test(`what can be lost is capped by ${name}: beyond it traffic waits`, { timeout: 300_000 }, async (t) => {
     const world = await createWorld(t)
     const sidecar = await world.start({ recording })
     world.gate.isOpen = false

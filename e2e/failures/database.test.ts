@@ -3,10 +3,11 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { test } from 'node:test'
-import { freePort, startPostgres } from '../../tools/embedded-postgres.ts'
+import { startPostgres } from '../../tools/embedded-postgres.ts'
+import { freePort } from '../../tools/free-port.ts'
 import { connectRemembering, ConnectionEnded, message, query } from '../nothing-lost/remembering-client.ts'
 import { assertVerified, readRecorded } from '../nothing-lost/recorded.ts'
-import { startProxyProcess } from '../support/proxy.ts'
+import { startProxyProcess, stopUntilStored } from '../support/proxy.ts'
 import { startFailureWorld, untilReceived } from './world.ts'
 
 const endedWith = (code: string) => (error: unknown) => {
@@ -24,7 +25,7 @@ test('the database disappears in mid-row', async () => {
   await database.stop('immediate')
   await client.ended
   await assert.rejects(connectRemembering(proxy.port, 'too-late'), endedWith('08006'))
-  assert.equal(await proxy.stop(), 0)
+  await stopUntilStored(proxy, database.url)
   await assertVerified(proxy.storeFolder, proxy.spoolFolder)
   const conversation = (await readRecorded(proxy.storeFolder)).get('cut-off')!
   assert.ok(conversation.backend.equals(client.received()), 'everything that the database sent was delivered and is recorded')

@@ -186,15 +186,16 @@ test('the proxy is stopped while the store refuses', async () => {
   await client.query("select 'waits'")
   while (!proxy.log().includes('STORE_UNAVAILABLE')) await client.query("select 'waits'")
   await client.end()
-  const begun = Date.now()
   const stopped = proxy.stop()
+  // One that a wrapper passed on, in the same moment: of two of a kind the system may deliver one.
+  process.kill(proxy.pid, 'SIGINT')
   while (!proxy.log().includes('"stopping"')) await new Promise((resolve) => setTimeout(resolve, 10))
-  process.kill(proxy.pid, 'SIGTERM') // One that a wrapper passed on a second time.
   await new Promise((resolve) => setTimeout(resolve, 1_000))
   assert.doesNotMatch(proxy.log(), /not everything is stored/)
+  const again = performance.now()
   process.kill(proxy.pid, 'SIGTERM')
   assert.equal(await stopped, 1)
-  assert.ok(Date.now() - begun < 15_000, 'the second signal does not wait')
+  assert.ok(performance.now() - again < 15_000, 'the second signal does not wait')
   assert.match(proxy.log(), /not everything is stored/)
   await rm(proxy.storeFolder)
   await rename(`${proxy.storeFolder}-away`, proxy.storeFolder)
@@ -222,7 +223,12 @@ test('a process that was killed left a spool', async (t) => {
   await client.query("select 'passed'")
   await killed.kill()
   await client.ended
-  const next = await startProxyProcess({ upstream: database.url, folder })
+  // As parallel runs do. Were there two of them, the later would take what the earlier records for a dead process's.
+  const starts = await Promise.allSettled(Array.from({ length: 4 }, () => startProxyProcess({ upstream: database.url, folder })))
+  const [next, ...more] = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
+  assert.deepEqual(more, [])
+  for (const start of starts) if (start.status === 'rejected') assert.match(String(start.reason), /SPOOL_IN_USE/)
+  assert(next !== undefined)
   assert.equal(await next.stop(), 0)
   await assertVerified(next.storeFolder, next.spoolFolder)
   const conversation = (await readRecorded(next.storeFolder)).get('killed')!

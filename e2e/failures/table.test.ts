@@ -15,6 +15,12 @@ function rows(): string[][] {
     .filter(([first]) => first !== 'what happens' && !first!.startsWith('---'))
 }
 
+/** Of what only whole pods can meet; tests there are more than rows. */
+function titlesOfPods(): string[] {
+  const text = readFileSync(new URL('../control/loss.test.ts', import.meta.url), 'utf8')
+  return [...text.matchAll(/^test\('([^']+)',/gm)].map((match) => match[1]!)
+}
+
 function titles(): string[] {
   const files = readdirSync(folder).filter((name) => name.endsWith('.test.ts') && name !== own)
   const title = /^(?:test\(| {2}\[)'([^']+)',/gm
@@ -25,7 +31,9 @@ test('every row of docs/failures.md is a test, and every test here is a row', ()
   const documented = rows().map(([first]) => first!)
   assert.ok(documented.length > 20)
   assert.equal(new Set(documented).size, documented.length, 'each stands there once')
-  assert.deepEqual(documented.toSorted(), titles().toSorted())
+  const ofPods = documented.filter((row) => titlesOfPods().includes(row))
+  assert.ok(ofPods.length > 0)
+  assert.deepEqual(documented.toSorted(), [...titles(), ...ofPods].toSorted())
 })
 
 test('every row says what is seen, what is recorded and what to do', () => {

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { assertVerified, readRecorded, type RecordedConversation } from '../nothing-lost/recorded.ts'
 import { connectRemembering, errorFields, firstColumn, framesOf, type RememberingClient } from '../nothing-lost/remembering-client.ts'
-import { startProxyProcess, type RunningProxy } from '../support/proxy.ts'
+import { startProxyProcess, stopUntilStored, type RunningProxy } from '../support/proxy.ts'
 
 export type FailureWorld = AsyncDisposable & {
   readonly proxy: RunningProxy
@@ -30,7 +30,7 @@ export async function startFailureWorld(upstream: string, args: readonly string[
     },
     async recorded() {
       await bystander.end()
-      assert.equal(await proxy.stop(), 0)
+      await stopUntilStored(proxy, upstream)
       await assertVerified(proxy.storeFolder, proxy.spoolFolder)
       const recorded = await readRecorded(proxy.storeFolder)
       assert.ok(recorded.get('bystander')!.backend.equals(bystander.received()), 'nothing that passed is lost')

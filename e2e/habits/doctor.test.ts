@@ -48,7 +48,7 @@ async function doctor(
   args: readonly string[] = [],
 ): Promise<StenoResult & { checks: Check[]; totals: Totals; find(name: string): Check }> {
   const environment = { ...(upstreamText === '' ? {} : { STENO_UPSTREAM: upstreamText }), STENO_CONFIG: '', TMPDIR: temporary }
-  const result = await steno(['doctor', '--json', ...place, ...args], { environment })
+  const result = await steno(['doctor', '--json', '--check-milliseconds', '60000', ...place, ...args], { environment })
   const lines = result.stdout
     .trimEnd()
     .split('\n')

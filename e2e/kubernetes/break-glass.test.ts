@@ -3,23 +3,14 @@
  * plugin on a cluster with a shop; what pods are given before, meanwhile and after; and the verifier of the cluster's store.
  */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { clusterTest, eventually, getJson, kubectl, type Ran } from './support/kubectl.ts'
+import { clusterTest, eventually, getJson, kubectl, ran, type Ran } from './support/kubectl.ts'
 import { agentPod, inAgent, openShop, startAgent } from './support/shop.ts'
 
 const plugin = path.join(fileURLToPath(new URL('../../', import.meta.url)), 'bin/kubectl-steno')
 
-async function steno(...args: string[]): Promise<Ran> {
-  const child = spawn(plugin, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  const texts = { stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text: string) => void (texts.stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => void (texts.stderr += text))
-  const [code] = (await once(child, 'close')) as [number | null]
-  return { code: code ?? -1, ...texts }
-}
+const steno = (...args: string[]): Promise<Ran> => ran(plugin, args)
 
 async function hasSidecar(namespace: string, pod: string): Promise<boolean> {
   const { spec } = await getJson<{ spec: { initContainers?: { name: string }[] } }>(['-n', namespace, 'pod', pod])
@@ -66,7 +57,7 @@ clusterTest(
         const lines = await recorded(namespace)
         return lines.length > 0 ? lines : null
       })
-      assert.match(began, /from 20.*asked for by .*as the policy says/)
+      assert.match(began, /from 20\S* on .*asked for by .*as the policy says/)
       const ended = await steno('break-glass', '-n', namespace, '--end')
       assert.equal(ended.code, 0, ended.stderr)
       assert.ok(ended.stdout.includes(bare), 'the pods that are to be made again are named')
@@ -74,14 +65,61 @@ clusterTest(
       await kubectl(['delete', 'clustersessionpolicy', `break-glass-${namespace}`, '--ignore-not-found'])
     }
     await untilMade(namespace, 'after', true)
-    const lines = await eventually('its end is on record', async () => {
+    const [line = '', ...others] = await eventually('its end is on record', async () => {
       const found = await recorded(namespace)
-      return found.length === 2 ? found : null
+      return found.some((each) => each.includes(' until ')) ? found : null
     })
-    assert.ok(lines.some((line) => /until 20/.test(line)) && lines.every((line) => line.includes(reason)))
+    assert.match(line, /from 20\S+ until 20\S+ /)
+    assert.deepEqual([line.includes(reason), others], [true, []])
     await eventually('the pod of before is let in again', async () => {
       return (await inAgent(namespace, 'before', asked)).trim() === '1' ? true : null
     })
   },
   { timeoutMilliseconds: 240_000 },
+)
+
+clusterTest(
+  'it ends by itself, also while no webhook runs: the API server admits a bare pod until then, and none after; its end is on record',
+  async () => {
+    await using shop = await openShop()
+    const { namespace } = shop
+    const release = ['-n', 'steno-system']
+    const { replicas } = (await getJson<{ spec: { replicas: number } }>([...release, 'deployment', 'steno-webhook'])).spec
+    const create = (pod: string, ...args: string[]): Promise<Ran> =>
+      ran('kubectl', ['-n', namespace, 'create', '-f', '-', ...args], JSON.stringify(agentPod(pod)))
+    try {
+      const opened = await steno('break-glass', '-n', namespace, '--reason', `an end of ${namespace}`, '--for', '1m')
+      assert.equal(opened.code, 0, opened.stderr)
+      await untilMade(namespace, 'meanwhile', false)
+      await kubectl([...release, 'scale', 'deployment/steno-webhook', '--replicas=0'])
+      await kubectl([...release, 'wait', '--for=delete', 'pod', '-l', 'app.kubernetes.io/component=webhook', '--timeout=60s'])
+      assert.equal((await create('without-webhook')).code, 0, 'its time is not over')
+      const refusal = await eventually(
+        'the API server refuses bare pods again',
+        async () => {
+          // Admission alone: a pod for each look would fill the node, and the webhook's own would find no room on it.
+          const { code, stderr } = await create('late', '--dry-run=server')
+          return code === 0 ? null : stderr
+        },
+        { withinMilliseconds: 90_000 },
+      )
+      assert.match(refusal, /SidecarMissing/)
+    } finally {
+      await kubectl([...release, 'scale', 'deployment/steno-webhook', `--replicas=${replicas}`])
+      await kubectl([...release, 'rollout', 'status', 'deployment/steno-webhook', '--timeout=90s'])
+    }
+    try {
+      await untilMade(namespace, 'after', true)
+      const lines = await eventually('both ends are on record', async () => {
+        const found = await recorded(namespace)
+        return found.some((each) => each.includes(' until ')) ? found : null
+      })
+      assert.deepEqual([lines.length, /from 20\S+ until 20/.test(lines[0] ?? '')], [1, true])
+      const { stdout } = await steno('status', '-n', namespace)
+      assert.match(stdout, new RegExp(`^NOTE +Break-glass break-glass-${namespace}: it ended by itself at 20`, 'm'))
+    } finally {
+      await kubectl(['delete', 'clustersessionpolicy', `break-glass-${namespace}`, '--ignore-not-found'])
+    }
+  },
+  { timeoutMilliseconds: 400_000 },
 )

@@ -45,7 +45,7 @@ clusterTest('a strict API server takes what is rendered, with each switch', asyn
     'store.volume.existingClaim=mine,webhook.replicas=1',
     `${s3},store.s3.credentialsSecret=keys,store.s3.endpoint=https://s3.example:9000,store.s3.pathStyle=true`,
     `${s3},store.s3.workloadIdentity=true,control.readableSecrets={more}`,
-    'networkPolicy.enabled=true,certificates.source=secrets',
+    'networkPolicy.enabled=true,certificates.source=secrets,certificates.caBundle=-----BEGIN CERTIFICATE-----',
     'relay.replicas=3,relay.checkSourceAddress=false,relay.drainSeconds=0,networkPolicy.enabled=true',
     'image.pullSecrets={registry},webhook.priorityClassName=system-cluster-critical,webhook.nodeSelector.a=b',
     'auditor.subjects[0].kind=Group,auditor.subjects[0].name=auditors',
@@ -82,6 +82,9 @@ clusterTest('the API server gives webhook, control, relay and auditors what they
     [webhook, 'list', 'pods', everywhere, true],
     [webhook, 'patch', 'mutatingwebhookconfigurations/steno', [], true],
     [webhook, 'patch', 'mutatingwebhookconfigurations/other', [], false],
+    [webhook, 'update', 'mutatingwebhookconfigurations/steno', [], false],
+    [webhook, 'update', 'networkpolicies', everywhere, false],
+    [webhook, 'update', 'sessionpolicies:status', everywhere, false],
     [webhook, 'get', 'secrets/steno-ca', inNamespace, true],
     [control, 'create', 'tokenreviews', [], true],
     [control, 'get', 'secrets/steno-control-key', inNamespace, true],
@@ -176,6 +179,18 @@ clusterTest('an upgrade over other CustomResourceDefinitions stops before it cha
   await upgrade(['--dry-run=server', '--set', 'crds.check=false'], { chart: copy })
 })
 
+clusterTest('a second release says whose steno is there, why a cluster has one, and what to do', async () => {
+  for (const [name, where] of [
+    ['other', 'steno-system'],
+    ['steno', 'steno-elsewhere'],
+  ] as const)
+    await assert.rejects(helm(['install', name, chartFolder, '--namespace', where, '--dry-run=server']), {
+      code: 'HELM_FAILED',
+      message:
+        /in this cluster already: release steno in namespace steno-system\. A cluster has one[\s\S]*helm upgrade steno CHART --namespace steno-system/,
+    })
+})
+
 clusterTest(
   'control proves its store on a PersistentVolumeClaim, again after its pod was replaced',
   async () => {
@@ -226,7 +241,8 @@ clusterTest(
         'name',
       ])
       assert.doesNotMatch(own, /steno/)
-      await apply(plainPod(shop.name))
+      // The API server hears of its own policies' end a moment later than of their parameters', and refuses until then.
+      await eventually('a pod without steno', async () => apply(plainPod(shop.name)).then(() => true))
       assert.equal(await kubectl(['get', 'pod', 'plain', '--namespace', shop.name, '-o', 'jsonpath={.spec.initContainers}']), '')
     } finally {
       await helm(['upgrade', '--install', 'steno', chartFolder, ...inNamespace, '--values', values, '--wait', '--timeout', '120s'])

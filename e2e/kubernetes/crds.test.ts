@@ -78,7 +78,7 @@ clusterTest('kubectl explain shows the description of a field', async () => {
 clusterTest('each example is accepted as it is written, and read back as our reader reads it', async () => {
   await applyDefinitions()
   await using namespace = await createNamespace('t-crds')
-  const files = readdirSync(examples).filter((file) => file.endsWith('.yaml'))
+  const files = readdirSync(examples, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.yaml'))
   const objects = files.flatMap((file) => exampleObjects(file, namespace.name))
   assert.ok(objects.length >= 4, `examples: ${objects.length}`)
   const good = goodObjects.map((object) => inNamespace(object, namespace.name))

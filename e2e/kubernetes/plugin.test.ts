@@ -5,12 +5,12 @@
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { after, before } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { runToEnd } from '../../tools/run-to-end.ts'
 import { apply, clusterTest, createNamespace, eventually, kubectl, type Ran } from './support/kubectl.ts'
 import { agentPod, inAgent, openShop, password, startAgent, type Shop } from './support/shop.ts'
 
@@ -69,17 +69,9 @@ async function becomes(name: string, { namespace, role }: Binding): Promise<stri
 }
 
 /** As kubectl runs it: by its name on PATH. */
-async function run(command: string, args: readonly string[], kubeconfig = process.env['KUBECONFIG'], input = ''): Promise<Ran> {
-  const child = spawn(command, args, {
-    cwd: project,
-    env: { ...process.env, KUBECONFIG: kubeconfig, HOME: folder, PATH: `${project}bin:${process.env['PATH'] ?? ''}` },
-  })
-  const texts = { stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text: string) => void (texts.stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => void (texts.stderr += text))
-  child.stdin.end(input)
-  const [code] = (await once(child, 'close')) as [number | null]
-  return { code: code ?? -1, ...texts }
+function run(command: string, args: readonly string[], kubeconfig = process.env['KUBECONFIG'], input = ''): Promise<Ran> {
+  const env = { ...process.env, KUBECONFIG: kubeconfig, HOME: folder, PATH: `${project}bin:${process.env['PATH'] ?? ''}` }
+  return runToEnd(command, args, { cwd: project, env, input })
 }
 
 const steno = (args: readonly string[], kubeconfig?: string, input?: string): Promise<Ran> =>
@@ -103,7 +95,7 @@ async function concernsOf(namespace: string): Promise<Concern[]> {
 clusterTest('status says that all is well with the shop, and what its policy leaves open', async () => {
   const shown = await eventually('the policy is judged', async () => {
     const { stdout } = await steno(['status', '-n', shop.namespace])
-    return /orders +True +1 +1 +0 +0 +True +True/.test(stdout) ? stdout : null
+    return /orders +True +1 +1 +0 +0 +True +True +True/.test(stdout) ? stdout : null
   })
   assert.deepEqual(
     (await concernsOf(shop.namespace)).map(({ severity }) => severity),
@@ -112,6 +104,25 @@ clusterTest('status says that all is well with the shop, and what its policy lea
   assert.match(shown, /NOTE +SessionPolicy \S+orders: EgressEnforced: CredentialsOnly/)
   assert.match(shown, /steno-control +\d\/\d +\S+/)
   assert.doesNotMatch(shown, /Not looked at/)
+})
+
+clusterTest('recordings are said to be stored when something was, and not before a session began', async () => {
+  await using idle = await openShop()
+  await startAgent(idle.namespace, agentPod('idle'))
+  const saidOf = async (wanted: RegExp): Promise<string> =>
+    eventually(`status says ${wanted}`, async () => {
+      const { stdout } = await steno(['status', '-n', idle.namespace])
+      return wanted.test(stdout) ? stdout : null
+    })
+  const shown = await saidOf(/orders +True +1 +1 +0 +0 +True +Unknown \(NothingRecorded\)/)
+  assert.doesNotMatch(shown, /^(?:ERROR|WARNING) .*idle/m)
+  assert.match(await told(['explain', 'idle', '-n', idle.namespace]), /^ +Recorded: +UNKNOWN, NothingRecorded since 20/m)
+  await inAgent(idle.namespace, 'idle', ['sh', '-c', 'psql "$DATABASE_URL" -Atc "select 1"'])
+  await saidOf(/orders +True +1 +1 +0 +0 +True +True/)
+  await kubectl(['-n', idle.namespace, 'delete', 'pod', 'idle', '--wait=false', '--grace-period=30'])
+  const going = await steno(['explain', 'idle', '-n', idle.namespace])
+  if (going.code === 0) assert.match(going.stdout, /^Outcome: +TERMINATING: /m)
+  else assert.match(going.stderr, /OBJECT_NOT_FOUND/)
 })
 
 clusterTest('status names a pod without a sidecar, with the command that finds it, and ends with 1', async () => {
@@ -139,20 +150,11 @@ clusterTest('explain says that the pod has what it would be given now, where its
   assert.ok(!shown.includes(password))
   const asJson = JSON.parse(await told(['explain', 'agent', '-n', shop.namespace, '--json'])) as Record<string, unknown>
   assert.equal(asJson['outcome'], 'unchanged')
-  await kubectl([
-    '-n',
-    shop.namespace,
-    'patch',
-    'sessionpolicy',
-    'orders',
-    '--type=merge',
-    '-p',
-    '{"spec":{"recording":{"spoolBytesMax":"128Mi"}}}',
-  ])
-  try {
-    assert.match(await told(['explain', 'agent', '-n', shop.namespace]), /^Outcome: +stale/m)
-  } finally {
-    await kubectl([
+})
+
+clusterTest('a policy that changes: the pod that follows it needs nothing, and one that cannot says what waits', async () => {
+  const give = (spoolBytesMax: string): Promise<string> =>
+    kubectl([
       '-n',
       shop.namespace,
       'patch',
@@ -160,9 +162,60 @@ clusterTest('explain says that the pod has what it would be given now, where its
       'orders',
       '--type=merge',
       '-p',
-      '{"spec":{"recording":{"spoolBytesMax":"512Mi"}}}',
+      JSON.stringify({ spec: { recording: { spoolBytesMax } } }),
     ])
+  const outcome = async (expected: RegExp): Promise<string> =>
+    eventually(`explain says ${expected}`, async () => {
+      const shown = await told(['explain', 'agent', '-n', shop.namespace])
+      return expected.test(shown) ? shown : null
+    })
+  const stale = async (count: number): Promise<unknown> =>
+    eventually(`${count} pods are stale`, async () => {
+      const { stdout } = await steno(['status', '-n', shop.namespace])
+      return new RegExp(`orders +True +1 +${1 - count} +${count} +0 `).test(stdout) ? true : null
+    })
+  try {
+    await give('128Mi')
+    await outcome(/^Outcome: +current policy, made by an earlier one/m)
+    await stale(0)
+    await give('1Gi') // More than the volume that the pod was made with.
+    // Stale it is at once; what the sidecar cannot follow it says a moment later.
+    assert.match(await outcome(/recording\.spoolBytesMax stays 536870912 and should be 1073741824/), /^Outcome: +stale: /m)
+    await stale(1)
+  } finally {
+    await give('512Mi')
   }
+  await outcome(/^Outcome: +current: exactly/m)
+  await stale(0)
+})
+
+clusterTest('status names Jobs, StatefulSets and DaemonSets whose pods are refused, with the reason, until they have them', async () => {
+  const { spec } = agentPod('foretold')
+  const refusedPod = { metadata: { labels: { app: 'refused' } }, spec: { ...spec, hostNetwork: true } }
+  const selector = { matchLabels: { app: 'refused' } }
+  const jobTemplate = { spec: { template: { ...refusedPod, spec: { ...refusedPod.spec, restartPolicy: 'Never' } } } }
+  const at = { namespace: shop.namespace }
+  await apply([
+    { apiVersion: 'batch/v1', kind: 'Job', metadata: { name: 'refused-job', ...at }, ...jobTemplate },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'StatefulSet',
+      metadata: { name: 'refused-set', ...at },
+      spec: { selector, serviceName: 'x', template: refusedPod },
+    },
+    { apiVersion: 'apps/v1', kind: 'DaemonSet', metadata: { name: 'refused-each', ...at }, spec: { selector, template: refusedPod } },
+  ])
+  const named = (concerns: readonly Concern[]): string[] =>
+    concerns.filter(({ message }) => message.startsWith('its pods are refused')).map(({ what }) => what.replace(`${shop.namespace}/`, ''))
+  try {
+    await eventually('all three are named', async () => {
+      const found = (await concernsOf(shop.namespace)).filter(({ message }) => /refused: .*(host|steno)/i.test(message))
+      return named(found).sort().join() === 'DaemonSet refused-each,Job refused-job,StatefulSet refused-set' ? true : null
+    })
+  } finally {
+    await kubectl(['-n', shop.namespace, 'delete', 'job/refused-job', 'statefulset/refused-set', 'daemonset/refused-each', '--wait=true'])
+  }
+  await eventually('none is', async () => (named(await concernsOf(shop.namespace)).length === 0 ? true : null))
 })
 
 // The agent's pod as each kind of workload carries it; what the cluster then makes of the pod is compared with what was foretold.

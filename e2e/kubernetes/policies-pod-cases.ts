@@ -1,10 +1,9 @@
 /** What may be wrong with a pod around its sidecar when it is created, and beside each what is admitted. */
 import type { V1PodSpec, V1SecurityContext, V1Volume } from '@kubernetes/client-node'
+import { of, type Case, type Rule } from './policies-cases.ts'
 import { appOf, type InjectedPod, sidecarOf, stenoNamespaceOf } from './policies-pods.ts'
-import type { Case, Rule } from './policies-sidecar-cases.ts'
 import { exemptLabels, foreignInit, sidecarImage } from './policies-world.ts'
 
-const of = (what: string, change: (pod: InjectedPod) => void): Case => ({ what, change })
 const withSpec = (what: string, fields: Partial<V1PodSpec>): Case => of(what, (pod) => Object.assign(pod.spec, fields))
 const withContext = (what: string, context: V1SecurityContext): Case => of(what, (pod) => void (appOf(pod).securityContext = context))
 const withInit = (what: string, fields: object): Case =>
@@ -104,10 +103,15 @@ export const podRules: readonly Rule[] = [
     policy: 'pod-privileges',
     rule: 'ProcMount',
     refused: [
-      of('an unmasked /proc', (pod) => {
-        pod.spec.hostUsers = false
-        appOf(pod).securityContext = { procMount: 'Unmasked' }
-      }),
+      {
+        what: 'an unmasked /proc',
+        change(pod) {
+          pod.spec.hostUsers = false
+          appOf(pod).securityContext = { procMount: 'Unmasked' }
+        },
+        // Kubernetes before 1.33 drops the field, before any policy sees the pod.
+        isDropped: (made) => made.spec?.containers[0]?.securityContext?.procMount !== 'Unmasked',
+      },
     ],
     admitted: [withContext('the default /proc', { procMount: 'Default' })],
   },
@@ -169,8 +173,25 @@ export const podRules: readonly Rule[] = [
       of('an alias for the relay', (pod) => {
         Object.assign(pod.spec, alias(`steno-relay.${stenoNamespaceOf(pod.metadata.namespace ?? '')}.svc`))
       }),
+      ...[
+        ["an alias for the database's name, which ends with a dot in the policy", 'db.corp.', 'db.corp'],
+        ['an alias for a name below a wildcard that ends with a dot', '*.corp.', 'a.b.corp'],
+        ['an alias for a name that is written in capitals and ends with a dot', 'DB.Corp.', 'db.corp'],
+      ].map(([what = '', host = '', name = '']) =>
+        of(what, (pod) => {
+          withHost(pod, host)
+          Object.assign(pod.spec, alias(name))
+        }),
+      ),
     ],
-    admitted: [withSpec('an alias for something else', alias('printer.example.com', 'example.com', 'orders.example.com.evil.example'))],
+    admitted: [
+      withSpec('an alias for something else', alias('printer.example.com', 'example.com', 'orders.example.com.evil.example')),
+      of('aliases beside names that end with a dot', (pod) => {
+        withHost(pod, 'db.corp.')
+        withHost(pod, '*.replicas.corp.')
+        Object.assign(pod.spec, alias('corp', 'xdb.corp', 'db.corp.example', 'replicas.corp', 'xreplicas.corp'))
+      }),
+    ],
   },
   {
     policy: 'pod-names',
@@ -182,6 +203,15 @@ export const podRules: readonly Rule[] = [
         withHost(pod, `replica.orders.${pod.metadata.namespace}.svc.cluster.local`)
         Object.assign(pod.spec, { hostname: 'replica', subdomain: 'orders' })
       }),
+      of("a hostname that is the database's, which ends with a dot in the policy", (pod) => {
+        withHost(pod, 'db.')
+        pod.spec.hostname = 'db'
+      }),
+      of('a pod whose name is one below a wildcard', (pod) => void (pod.metadata.name = 'a.replicas.example.com')),
+      of('a pod whose name is one below a wildcard that ends with a dot', (pod) => {
+        withHost(pod, '*.corp.')
+        pod.metadata.name = 'db.corp'
+      }),
       of('a subdomain that makes the name one below a wildcard', (pod) => {
         withHost(pod, `*.orders.${pod.metadata.namespace}.svc.cluster.local`)
         pod.spec.subdomain = 'orders'
@@ -189,6 +219,11 @@ export const podRules: readonly Rule[] = [
     ],
     admitted: [
       withSpec('another hostname', { hostname: 'orders-db-0' }),
+      of('another hostname beside a name that ends with a dot', (pod) => {
+        withHost(pod, 'db.')
+        pod.spec.hostname = 'db-0'
+      }),
+      of('a pod whose name only looks like one below a wildcard', (pod) => void (pod.metadata.name = 'replicas.example.com')),
       of("a pod that is called as the policy's database", (pod) => void (pod.metadata.name = 'orders')),
       of('a pod that is called as a word of the configuration', (pod) => void (pod.metadata.name = 'relay')),
       of('a hostname and a subdomain of its own', (pod) => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { V1Container, V1Pod } from '@kubernetes/client-node'
 import { sidecarContainer, sidecarVolumes } from '../../injection/sidecar-container.ts'
 import type { Answer, Caller } from './policies-api.ts'
-import { controlPublicKey, type PoliciesWorld, sidecarImage } from './policies-world.ts'
+import { controlCas, controlPublicKey, type PoliciesWorld, sidecarImage } from './policies-world.ts'
 
 /** An injected pod with all its lists there, so that a test can reach into it. */
 export type InjectedPod = V1Pod & {
@@ -45,7 +45,7 @@ export function injectedPod(name: string, namespace: string): InjectedPod {
         },
       ],
     },
-    controlCa: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
+    controlCa: controlCas.slice(0, 2).join(''),
     controlPublicKey,
     sourceVariables: [
       { name: 'STENO_SOURCE_0_DB_PASSWORD', valueFrom: { secretKeyRef: { name: 'orders-db', key: 'password' } } },

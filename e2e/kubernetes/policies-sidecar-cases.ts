@@ -1,64 +1,24 @@
-/** What may be wrong with the sidecar of a pod that is created, and beside each what may differ all the same. */
+/**
+ * What may be wrong with the sidecar's container in a pod that is created (its place, image, program, trust, process), and beside each what
+ * may differ all the same. Its variables are in policies-environment-cases.ts, its volumes in policies-volume-cases.ts.
+ */
+import { of, ofSidecar, withVariable, type Case, type Rule } from './policies-cases.ts'
 import { appOf, type InjectedPod, sidecarOf } from './policies-pods.ts'
-import { exemptLabels, foreignInit, sidecarImage } from './policies-world.ts'
+import { controlCas, exemptLabels, foreignInit, formerSidecarImage, sidecarImage } from './policies-world.ts'
 
-export type Case = {
-  readonly what: string
-  readonly change: (pod: InjectedPod) => void
-}
-export type Rule = { readonly policy: string; readonly rule: string; readonly refused: readonly Case[]; readonly admitted: readonly Case[] }
-
-const of = (what: string, change: (pod: InjectedPod) => void): Case => ({ what, change })
-const ofSidecar = (what: string, fields: object): Case => of(what, (pod) => Object.assign(sidecarOf(pod), fields))
 const httpGet = { path: '/startz', port: 15_090, scheme: 'HTTP' }
 const startupProbe = { httpGet, timeoutSeconds: 1, periodSeconds: 1, successThreshold: 1, failureThreshold: 60 }
 const ownInit = { name: 'migrate', image: sidecarImage }
+const ownAuthority = '-----BEGIN CERTIFICATE-----\nmine\n-----END CERTIFICATE-----\n'
+const withAuthorities = (what: string, value: string): Case => withVariable(what, { name: 'STENO_CONTROL_CA', value })
+const withSecurity = (what: string, fields: object): Case => of(what, (pod) => Object.assign(sidecarOf(pod).securityContext ?? {}, fields))
+const before = (what: string, ...first: { name: string; image: string }[]): Case =>
+  of(what, (pod) => pod.spec.initContainers.unshift(...first))
 
 function withoutSidecar(pod: InjectedPod): void {
   pod.spec.initContainers = []
   pod.spec.volumes = []
   pod.metadata.labels = { app: 'shop' }
-}
-/** Replaces a variable, or adds it. */
-const withVariable = (what: string, variable: { name: string; value?: string; valueFrom?: object }): Case =>
-  of(what, (pod) => {
-    const sidecar = sidecarOf(pod)
-    sidecar.env = [...(sidecar.env ?? []).filter(({ name }) => name !== variable.name), variable]
-  })
-const withConfig = (what: string, change: (text: string) => string): Case =>
-  of(what, (pod) => {
-    const variable = sidecarOf(pod).env?.find(({ name }) => name === 'STENO_SIDECAR_CONFIG')
-    if (variable !== undefined) variable.value = change(variable.value ?? '')
-  })
-const withMount = (what: string, mount: { name: string; mountPath: string }): Case =>
-  of(what, (pod) => {
-    pod.spec.volumes.push({ name: 'mine', configMap: { name: 'mine' } })
-    sidecarOf(pod).volumeMounts?.push(mount)
-  })
-const withFirstMount = (what: string, fields: object): Case =>
-  of(what, (pod) => Object.assign(sidecarOf(pod).volumeMounts?.[0] ?? {}, fields))
-const withVolume = (name: string, what: string, source: object): Case =>
-  of(what, (pod) => {
-    pod.spec.volumes = pod.spec.volumes.map((volume) => (volume.name === name ? { name, ...source } : volume))
-  })
-const controlToken = { audience: 'steno-control', expirationSeconds: 3600, path: 'token' }
-const relayToken = { audience: 'steno-relay', expirationSeconds: 3600, path: 'relay-token' }
-const tokens = (...sources: readonly object[]) => ({ projected: { sources, defaultMode: 0o644 } })
-const token = (fields: object, more: readonly object[] = []) =>
-  tokens({ serviceAccountToken: { ...controlToken, ...fields } }, { serviceAccountToken: relayToken }, ...more)
-const withSecurity = (what: string, fields: object): Case => of(what, (pod) => Object.assign(sidecarOf(pod).securityContext ?? {}, fields))
-const before = (what: string, ...first: { name: string; image: string }[]): Case =>
-  of(what, (pod) => pod.spec.initContainers.unshift(...first))
-
-const relayPort = '.svc:8443'
-
-/** As the webhook makes a pod whose policy leaves its network alone. */
-function withCredentialsOnly(pod: InjectedPod): void {
-  pod.metadata.labels['steno.dev/enforcement'] = 'CredentialsOnly'
-  const variable = sidecarOf(pod).env?.find(({ name }) => name === 'STENO_SIDECAR_CONFIG')
-  if (variable !== undefined)
-    variable.value =
-      variable.value?.replace(/"relay":\{[^}]*\}/, '"relay":null').replace('"mode":"Relay"', '"mode":"CredentialsOnly"') ?? ''
 }
 
 export const sidecarRules: readonly Rule[] = [
@@ -124,8 +84,9 @@ export const sidecarRules: readonly Rule[] = [
       ofSidecar('a digest behind the tag', { image: `${sidecarImage}@sha256:${'0'.repeat(64)}` }),
       ofSidecar('no tag', { image: sidecarImage.split(':')[0] }),
       ofSidecar('another registry', { image: `evil.example/${sidecarImage}` }),
+      ofSidecar('a longer tag than that of a release before', { image: `${formerSidecarImage}-evil` }),
     ],
-    admitted: [],
+    admitted: [ofSidecar('the image of a release that was rolled back, whose webhooks are about to end', { image: formerSidecarImage })],
   },
   {
     policy: 'sidecar',
@@ -168,8 +129,22 @@ export const sidecarRules: readonly Rule[] = [
         name: 'STENO_CONTROL_PUBLIC_KEY',
         value: '-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n',
       }),
+      withAuthorities('another authority', ownAuthority),
+      withAuthorities('another authority behind one that is known', controlCas[0] + ownAuthority),
+      withAuthorities('another authority before one that is known', ownAuthority + controlCas[0]),
+      withAuthorities('another authority between two that are known', controlCas[0] + ownAuthority + controlCas[1]),
+      withAuthorities('another authority in front of the end of one that is known', ownAuthority.trim() + controlCas[0]),
+      withAuthorities(
+        'one in another form of PEM',
+        `${controlCas[0]}-----BEGIN TRUSTED CERTIFICATE-----\nmine\n-----END TRUSTED CERTIFICATE-----\n`,
+      ),
+      withAuthorities('something behind the last', `${controlCas[0]}mine`),
+      withAuthorities('no certificate', 'mine'),
     ],
-    admitted: [],
+    admitted: [
+      withAuthorities('the next authority beside the one that signs', controlCas.slice(0, 2).join('')),
+      withAuthorities('one that signs no more', String(controlCas[2])),
+    ],
   },
   {
     policy: 'sidecar',
@@ -179,202 +154,6 @@ export const sidecarRules: readonly Rule[] = [
       of('the label with another value', (pod) => void (pod.metadata.labels['steno.dev/injected'] = 'false')),
     ],
     admitted: [],
-  },
-  {
-    policy: 'sidecar-environment',
-    rule: 'EnvironmentName',
-    refused: [
-      withVariable('NODE_OPTIONS', { name: 'NODE_OPTIONS', value: '--require=/var/lib/steno/evil.js' }),
-      withVariable('NODE_EXTRA_CA_CERTS', { name: 'NODE_EXTRA_CA_CERTS', value: '/var/lib/steno/ca.pem' }),
-      withVariable('NODE_TLS_REJECT_UNAUTHORIZED', { name: 'NODE_TLS_REJECT_UNAUTHORIZED', value: '0' }),
-      withVariable('LD_PRELOAD', { name: 'LD_PRELOAD', value: '/var/lib/steno/evil.so' }),
-      withVariable('an option of steno', { name: 'STENO_UPSTREAM', value: 'postgresql://evil.example/orders' }),
-      withVariable('a source without a number', { name: 'STENO_SOURCE_DATABASE_URL', value: 'x' }),
-      withVariable('a source by the end of its name', { name: 'MY_STENO_SOURCE_0_X', value: 'x' }),
-    ],
-    admitted: [
-      of('the variables in another order', (pod) => void (sidecarOf(pod).env = sidecarOf(pod).env?.toReversed() ?? [])),
-      withVariable('a further source', { name: 'STENO_SOURCE_12_PGPASSWORD', valueFrom: { secretKeyRef: { name: 'db', key: 'p' } } }),
-      withVariable('a further CA', { name: 'STENO_CA_3', value: 'PEM' }),
-    ],
-  },
-  {
-    policy: 'sidecar-environment',
-    rule: 'EnvironmentSet',
-    refused: [
-      of('one that is missing', (pod) => {
-        const sidecar = sidecarOf(pod)
-        sidecar.env = (sidecar.env ?? []).filter(({ name }) => name !== 'STENO_POD_UID')
-      }),
-      of('one that is there twice', (pod) => void sidecarOf(pod).env?.push({ name: 'STENO_SIDECAR_CONFIG', value: '{}' })),
-    ],
-    admitted: [],
-  },
-  {
-    policy: 'sidecar-environment',
-    rule: 'EnvironmentLiteral',
-    refused: [
-      withVariable('a config from a ConfigMap', {
-        name: 'STENO_SIDECAR_CONFIG',
-        valueFrom: { configMapKeyRef: { name: 'mine', key: 'config' } },
-      }),
-      withVariable('a CA put together from another variable', { name: 'STENO_CONTROL_CA', value: '$(STENO_CA_0)' }),
-      withVariable('an empty config', { name: 'STENO_SIDECAR_CONFIG', value: '' }),
-    ],
-    admitted: [],
-  },
-  {
-    policy: 'sidecar-environment',
-    rule: 'EnvironmentControl',
-    refused: [
-      withConfig('another control', (text) => text.replace('https://steno-control.', 'https://evil.')),
-      withConfig('a control whose name begins like it', (text) => text.replace('.svc:443', '.svc:443.evil.example')),
-      withConfig('a second control behind the first', (text) =>
-        text.replace(/}$/, ',"control" :{"url":"https://evil.example","store":"default"}}'),
-      ),
-      withConfig('a second URL behind the first', (text) => text.replace('"store":', '"url":"https://evil.example","store":')),
-      withConfig('a key that is written with an escape', (text) =>
-        text.replace('"store":', String.raw`"\u0075rl":"https://evil.example","store":`),
-      ),
-      withConfig('no JSON', () => 'none'),
-    ],
-    admitted: [
-      withConfig('a database that is called like it', (text) => text.replace('"database":"orders"', '"database":"control"')),
-      withConfig('a database whose name is escaped', (text) =>
-        text.replace('"databaseNames":[', String.raw`"databaseNames":["a\"b\u0024(c)",`),
-      ),
-    ],
-  },
-  {
-    policy: 'sidecar-environment',
-    rule: 'EnvironmentRelay',
-    refused: [
-      withConfig('another relay', (text) => text.replace('"steno-relay.', '"evil.')),
-      withConfig('a relay whose name begins like it', (text) => text.replace(relayPort, '.svc:8443.evil.example:8443')),
-      withConfig('a relay at another port', (text) => text.replace(relayPort, '.svc:8444')),
-      withConfig('no relay in mode Relay', (text) => text.replace(/"relay":\{[^}]*\}/, '"relay":null')),
-      withConfig('a relay in mode CredentialsOnly', (text) => text.replace('"mode":"Relay"', '"mode":"CredentialsOnly"')),
-      withConfig('no word of a relay', (text) => text.replace(/"relay":\{[^}]*\},/, '')),
-      withConfig('a second relay behind the first', (text) => text.replace(/}$/, ',"relay" :{"endpoint":"evil.example:8443"}}')),
-      withConfig('a second relay that is none', (text) => text.replace('"listeners":', '"relay":null,"listeners":')),
-      withConfig('a second endpoint behind the first', (text) =>
-        text.replace(relayPort + '"', relayPort + '","endpoint":"evil.example:8443"'),
-      ),
-      withConfig('a second mode behind the first', (text) => text.replace('"mode":"Relay"', '"mode":"Relay","mode":"CredentialsOnly"')),
-      withConfig('a second enforcement behind the first', (text) =>
-        text.replace('"listeners":', '"enforcement":{"mode":"CredentialsOnly","onOpenPath":"Report"},"listeners":'),
-      ),
-      withConfig('an answer to an open way that there is not', (text) => text.replace('"onOpenPath":"Block"', '"onOpenPath":"Ignore"')),
-    ],
-    admitted: [
-      of('no relay in mode CredentialsOnly, with its label', withCredentialsOnly),
-      withConfig('a report of an open way', (text) => text.replace('"onOpenPath":"Block"', '"onOpenPath":"Report"')),
-      withConfig('a database that is called like it', (text) => text.replace('"database":"orders"', '"database":"relay"')),
-    ],
-  },
-  {
-    policy: 'sidecar-environment',
-    rule: 'EnforcementLabel',
-    refused: [
-      of('no label', (pod) => void delete pod.metadata.labels['steno.dev/enforcement']),
-      of('the label of the other mode', (pod) => void (pod.metadata.labels['steno.dev/enforcement'] = 'CredentialsOnly')),
-      of('the label of the other mode without a relay', (pod) => {
-        withCredentialsOnly(pod)
-        pod.metadata.labels['steno.dev/enforcement'] = 'Relay'
-      }),
-      of('a label that is no mode', (pod) => void (pod.metadata.labels['steno.dev/enforcement'] = 'relay')),
-    ],
-    admitted: [],
-  },
-  {
-    policy: 'sidecar-environment',
-    rule: 'EnvironmentField',
-    refused: [
-      withVariable('a name that is written down', { name: 'STENO_POD_NAME', value: 'another' }),
-      withVariable('a namespace from a label', {
-        name: 'STENO_POD_NAMESPACE',
-        valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath: "metadata.labels['app']" } },
-      }),
-      withVariable('a UID from a Secret', { name: 'STENO_POD_UID', valueFrom: { secretKeyRef: { name: 'mine', key: 'uid' } } }),
-    ],
-    admitted: [],
-  },
-  {
-    policy: 'sidecar-environment',
-    rule: 'EnvironmentSource',
-    refused: [
-      withVariable('a CA from a field of the pod', {
-        name: 'STENO_CA_0',
-        valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath: "metadata.annotations['ca']" } },
-      }),
-      withVariable('a CA from a resource', {
-        name: 'STENO_CA_0',
-        valueFrom: { resourceFieldRef: { containerName: 'app', resource: 'limits.cpu' } },
-      }),
-    ],
-    admitted: [
-      withVariable('a literal source', { name: 'STENO_SOURCE_0_DATABASE_URL', value: 'postgresql://orders.example.com/orders' }),
-      withVariable('a source that names a field of the pod', {
-        name: 'STENO_SOURCE_0_POD',
-        valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath: 'metadata.name' } },
-      }),
-    ],
-  },
-  {
-    policy: 'sidecar-volumes',
-    rule: 'SidecarMounts',
-    refused: [
-      withMount('a mount more', { name: 'mine', mountPath: '/app' }),
-      withFirstMount('a subPath', { subPath: 'evil' }),
-      withFirstMount('a subPathExpr', { subPathExpr: '$(STENO_POD_NAME)' }),
-      withFirstMount('another path', { mountPath: '/var/lib' }),
-      withFirstMount('a volume of the same path and another name', { name: 'steno-token' }),
-      of('a token that may be written', (pod) => {
-        for (const mount of sidecarOf(pod).volumeMounts ?? []) mount.readOnly = false
-      }),
-      of('the API token in place of ours', (pod) => void sidecarOf(pod).volumeMounts?.pop()),
-    ],
-    admitted: [
-      of('the mounts in another order', (pod) => void (sidecarOf(pod).volumeMounts = sidecarOf(pod).volumeMounts?.toReversed() ?? [])),
-    ],
-  },
-  {
-    policy: 'sidecar-volumes',
-    rule: 'SpoolVolume',
-    refused: [
-      withVolume('steno-spool', 'a spool in memory', { emptyDir: { medium: 'Memory', sizeLimit: '1Gi' } }),
-      withVolume('steno-spool', 'a spool without limit', { emptyDir: {} }),
-      withVolume('steno-spool', 'a spool that others can mount', { persistentVolumeClaim: { claimName: 'mine' } }),
-      withVolume('steno-spool', 'a spool that brings a file', { configMap: { name: 'mine' } }),
-    ],
-    admitted: [withVolume('steno-spool', 'another limit', { emptyDir: { sizeLimit: '64Gi' } })],
-  },
-  {
-    policy: 'sidecar-volumes',
-    rule: 'TokenVolume',
-    refused: [
-      withVolume('steno-token', 'a Secret', { secret: { secretName: 'mine' } }),
-      withVolume('steno-token', 'another audience', token({ audience: 'https://kubernetes.default.svc' })),
-      withVolume('steno-token', 'another file', token({ path: 'mine' })),
-      withVolume('steno-token', 'a token that lives for a day', token({ expirationSeconds: 86_400 })),
-      withVolume('steno-token', 'a source more', token({}, [{ configMap: { name: 'mine' } }])),
-      withVolume('steno-token', 'no token for the relay', tokens({ serviceAccountToken: controlToken })),
-      withVolume('steno-token', 'no token for control', tokens({ serviceAccountToken: relayToken })),
-      withVolume(
-        'steno-token',
-        'a token for the relay at the place of that for control',
-        tokens(
-          { serviceAccountToken: { ...controlToken, path: 'relay-token' } },
-          { serviceAccountToken: { ...relayToken, path: 'token' } },
-        ),
-      ),
-      withVolume(
-        'steno-token',
-        'a token for the relay that lives for a day',
-        tokens({ serviceAccountToken: controlToken }, { serviceAccountToken: { ...relayToken, expirationSeconds: 86_400 } }),
-      ),
-    ],
-    admitted: [of('the two that steno sets', () => undefined)],
   },
   {
     policy: 'sidecar-process',

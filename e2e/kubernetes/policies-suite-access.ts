@@ -104,7 +104,7 @@ export function testAccess(world: () => PoliciesWorld): void {
     clusterTest(
       'egress policies are made, changed and deleted only by who may edit SessionPolicies; ingress policies by everybody',
       async () => {
-        const { admin, edit, policyEditor, steno } = world().people
+        const { admin, edit, policyEditor } = world().people
         const base = `/apis/networking.k8s.io/v1/namespaces/${world().namespace}/networkpolicies`
         const policy = (name: string, spec: object) => ({
           apiVersion: 'networking.k8s.io/v1',
@@ -122,7 +122,7 @@ export function testAccess(world: () => PoliciesWorld): void {
           for (const body of [open, implied, closed]) assertRefused(await send('POST', '', as, body), 'network-policies', 'EgressPolicy')
           assertAdmitted(await send('POST', '', as, ingress))
         }
-        for (const as of [policyEditor, steno]) for (const body of [open, implied, closed]) assertAdmitted(await send('POST', '', as, body))
+        for (const body of [open, implied, closed]) assertAdmitted(await send('POST', '', policyEditor, body))
 
         for (const body of [open, ingress]) assertAdmitted(await world().api.send({ method: 'POST', path: base, as: policyEditor, body }))
         const owner = { ownerReferences: [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'mine', uid: '0' }] }
@@ -147,37 +147,41 @@ export function testAccess(world: () => PoliciesWorld): void {
     clusterTest(
       'a policy that steno made is made, changed and deleted by steno, by who may edit ClusterSessionPolicies, and by the controllers that tidy up',
       async () => {
-        const { admin, edit, policyEditor, clusterPolicyEditor, steno } = world().people
+        const { admin, edit, policyEditor, clusterPolicyEditor, webhook } = world().people
         const base = `/apis/networking.k8s.io/v1/namespaces/${world().namespace}/networkpolicies`
         const labels = { 'app.kubernetes.io/managed-by': 'steno' }
         const policy = (name: string, own: boolean, policyTypes: string[]) => ({
           apiVersion: 'networking.k8s.io/v1',
           kind: 'NetworkPolicy',
           metadata: { name, ...(own && { labels }) },
-          spec: { podSelector: {}, policyTypes },
+          spec: { podSelector: { matchExpressions: [{ key: 'steno.dev/enforcement', operator: 'In', values: ['Relay'] }] }, policyTypes },
         })
         const send = (method: 'POST' | 'PATCH' | 'DELETE', path: string, as: Caller, body?: unknown) =>
           world().api.send({ method, path: `${base}${path}?dryRun=All`, as, body, ...(method === 'PATCH' && { contentType: mergePatch }) })
         for (const policyTypes of [['Egress'], ['Ingress']]) {
-          const own = policy('own-more', true, policyTypes)
+          const own = policy('steno-allow-more', true, policyTypes)
           for (const as of [admin, edit, policyEditor]) assertRefused(await send('POST', '', as, own), 'network-policies', 'OwnPolicy')
-          for (const as of [steno, clusterPolicyEditor]) assertAdmitted(await send('POST', '', as, own))
+          assertAdmitted(await send('POST', '', clusterPolicyEditor, own))
         }
-        for (const body of [policy('own', true, ['Egress']), policy('theirs', false, ['Ingress'])])
-          assertAdmitted(await world().api.send({ method: 'POST', path: base, as: steno, body }))
+        const made = [
+          [webhook, policy('steno-egress', true, ['Egress'])],
+          [admin, policy('theirs', false, ['Ingress'])],
+        ] as const
+        for (const [as, body] of made) assertAdmitted(await world().api.send({ method: 'POST', path: base, as, body }))
         const owner = { ownerReferences: [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'mine', uid: '0' }] }
         const changes = [{ spec: { egress: [{}] } }, { metadata: { labels: null } }, { metadata: owner }]
         for (const as of [admin, edit, policyEditor]) {
-          for (const change of changes) assertRefused(await send('PATCH', '/own', as, change), 'network-policies', 'OwnPolicy')
+          for (const change of changes) assertRefused(await send('PATCH', '/steno-egress', as, change), 'network-policies', 'OwnPolicy')
           assertRefused(await send('PATCH', '/theirs', as, { metadata: { labels } }), 'network-policies', 'OwnPolicy')
-          assertRefused(await send('DELETE', '/own', as), 'network-policies', 'OwnPolicy')
+          assertRefused(await send('DELETE', '/steno-egress', as), 'network-policies', 'OwnPolicy')
         }
         assertRefused(await send('DELETE', '', policyEditor), 'network-policies', 'OwnPolicy')
-        for (const change of changes) assertAdmitted(await send('PATCH', '/own', steno, change))
+        for (const change of [{ spec: { egress: [{}] } }, { metadata: owner }])
+          assertAdmitted(await send('PATCH', '/steno-egress', webhook, change))
         const controller = (name: string) => ({ user: `system:serviceaccount:kube-system:${name}`, groups: ['system:authenticated'] })
-        for (const as of [controller('generic-garbage-collector'), controller('namespace-controller'), clusterPolicyEditor, steno])
-          assertAdmitted(await send('DELETE', '/own', as))
-        for (const name of ['own', 'theirs']) await kubectl(['delete', 'networkpolicy', '-n', world().namespace, name])
+        for (const as of [controller('generic-garbage-collector'), controller('namespace-controller'), clusterPolicyEditor, webhook])
+          assertAdmitted(await send('DELETE', '/steno-egress', as))
+        for (const name of ['steno-egress', 'theirs']) await kubectl(['delete', 'networkpolicy', '-n', world().namespace, name])
       },
     )
   })

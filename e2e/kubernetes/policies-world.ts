@@ -17,6 +17,10 @@ import { apply, eventually, kubectl, ran } from './support/kubectl.ts'
 
 const templates = fileURLToPath(new URL('../../charts/steno/templates/', import.meta.url))
 
+/** Of a release that was rolled back. */
+export const formerSidecarImage = 'localhost/steno/steno:former'
+/** The next authority, the one that signs and one before them. */
+export const controlCas = ['next', 'active', 'former'].map((name) => `-----BEGIN CERTIFICATE-----\n${name}\n-----END CERTIFICATE-----\n`)
 export const controlPublicKey = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString()
 /** An image that every node of the test cluster has, so that a pod with such a sidecar runs; what it does is another test's. */
 export const sidecarImage = 'localhost/steno/pause:1'
@@ -34,8 +38,10 @@ export type People = {
   readonly policyEditor: Caller
   /** As `more`, and may edit SessionPolicies and ClusterSessionPolicies. */
   readonly clusterPolicyEditor: Caller
-  /** The ServiceAccount of steno's webhook, with `more` in the namespace. */
-  readonly steno: Caller
+  /** The ServiceAccounts of steno, with `more` in the namespace, and in the whole cluster with what they may by RBAC and not by admission. */
+  readonly webhook: Caller
+  readonly control: Caller
+  readonly relay: Caller
   /** The one who made the cluster: `system:masters`. */
   readonly master: undefined
 }
@@ -86,6 +92,8 @@ export async function createPoliciesWorld(): Promise<PoliciesWorld> {
     exemptPods: [{ namespace, matchLabels: exemptLabels }],
     foreignInitContainers: [foreignInit],
     controlPublicKeys: [controlPublicKey],
+    knownImages: [formerSidecarImage],
+    controlCas,
   }
   const manifests = await renderPolicies(stenoNamespace, { namePrefix: prefix, injectLabel, parametersGroup: group })
   const people = peopleOf(prefix, stenoNamespace)
@@ -160,6 +168,10 @@ function parametersDefinition(group: string): object {
 }
 
 function peopleOf(prefix: string, stenoNamespace: string): People {
+  const account = (component: string): Caller => ({
+    user: `system:serviceaccount:${stenoNamespace}:steno-${component}`,
+    groups: ['system:serviceaccounts', `system:serviceaccounts:${stenoNamespace}`, 'system:authenticated'],
+  })
   const person = (name: string): Caller => ({ user: `${prefix}-${name}`, groups: ['system:authenticated'] })
   return {
     admin: person('admin'),
@@ -167,10 +179,9 @@ function peopleOf(prefix: string, stenoNamespace: string): People {
     more: person('more'),
     policyEditor: person('policy-editor'),
     clusterPolicyEditor: person('cluster-policy-editor'),
-    steno: {
-      user: `system:serviceaccount:${stenoNamespace}:steno-webhook`,
-      groups: ['system:serviceaccounts', `system:serviceaccounts:${stenoNamespace}`, 'system:authenticated'],
-    },
+    webhook: account('webhook'),
+    control: account('control'),
+    relay: account('relay'),
     master: undefined,
   }
 }
@@ -193,7 +204,7 @@ function rights({ prefix, namespace, people }: PoliciesWorld): object[] {
     roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: clusterRole },
     subjects: subjects(...callers),
   })
-  const { admin, edit, more, policyEditor, clusterPolicyEditor, steno } = people
+  const { admin, edit, more, policyEditor, clusterPolicyEditor, webhook, control, relay } = people
   const write = ['create', 'update', 'patch', 'delete']
   return [
     role('more', [
@@ -212,12 +223,19 @@ function rights({ prefix, namespace, people }: PoliciesWorld): object[] {
       },
     ]),
     role('policies', [{ apiGroups: ['steno.dev'], resources: ['sessionpolicies'], verbs: write }]),
+    role('own', [
+      { apiGroups: [''], resources: ['pods/status'], verbs: ['patch'] },
+      { apiGroups: [''], resources: ['secrets', 'configmaps'], verbs: ['create'] },
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
+      { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies'], verbs: write },
+    ]),
     role('cluster-policies', [{ apiGroups: ['steno.dev'], resources: ['clustersessionpolicies'], verbs: write }]),
-    bind('RoleBinding', 'admin', 'admin', admin, more, policyEditor, clusterPolicyEditor, steno),
+    bind('RoleBinding', 'admin', 'admin', admin, more, policyEditor, clusterPolicyEditor, webhook, control, relay),
     bind('RoleBinding', 'edit', 'edit', edit),
-    bind('RoleBinding', 'more', `${prefix}-more`, more, clusterPolicyEditor, steno),
+    bind('RoleBinding', 'more', `${prefix}-more`, more, clusterPolicyEditor, webhook, control),
     bind('RoleBinding', 'policies', `${prefix}-policies`, policyEditor, clusterPolicyEditor),
     bind('ClusterRoleBinding', 'namespace', `${prefix}-namespace`, more, clusterPolicyEditor),
+    bind('ClusterRoleBinding', 'own', `${prefix}-own`, webhook, control, relay),
     bind('ClusterRoleBinding', 'cluster-policies', `${prefix}-cluster-policies`, clusterPolicyEditor),
   ]
 }

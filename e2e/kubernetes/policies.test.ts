@@ -1,11 +1,12 @@
 // Goal: in an opted-in namespace nobody creates a pod without the exact sidecar, changes it, or gets at what it holds, and everybody else's
-// work goes on. Method: a real API server with no webhook of steno's; each rule broken and kept by a namespace's admin and editor.
+// work goes on. Method: a real API server with no webhook of steno's; each rule broken and kept by a namespace's admin and editor, and by steno's own accounts.
 import assert from 'node:assert/strict'
 import { after, before } from 'node:test'
 import { testAccess } from './policies-suite-access.ts'
 import { testChanges } from './policies-suite-changed.ts'
 import { testCluster } from './policies-suite-cluster.ts'
 import { testCreation } from './policies-suite-created.ts'
+import { testOwnAccounts } from './policies-suite-own.ts'
 import { createPoliciesWorld, type PoliciesWorld } from './policies-world.ts'
 
 let shared: PoliciesWorld | undefined
@@ -25,4 +26,5 @@ function world(): PoliciesWorld {
 testCreation(world)
 testChanges(world)
 testAccess(world)
+testOwnAccounts(world)
 testCluster(world)

@@ -3,14 +3,14 @@
  * prints the counts.
  *
  * `node e2e/kubernetes/run.ts [TEST_FILE...]` runs some of them. `E2E=required` makes a missing cluster a failure; without it that is said
- * loudly, and the exit code is 0. `E2E_KEEP=1` leaves cluster and release as they are, to look around. `E2E_AGAIN=1` runs what failed once
- * more, and only what fails twice is a failure: on a busy machine a pod can be late.
+ * loudly, and the exit code is 0. `E2E_KEEP=1` leaves cluster and release as they are, to look around. `E2E_AGAIN=1` runs the files in
+ * which something failed once more, and only what fails twice is a failure: on a busy machine a pod can be late.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { fetchRadosgw } from '../../tools/radosgw.ts'
 import { findCluster, type Cluster } from './support/find-cluster.ts'
 import { install, uninstall } from './support/release.ts'
@@ -20,11 +20,11 @@ import { buildStenoImage } from './support/steno-image.ts'
 const folder = fileURLToPath(new URL('./', import.meta.url))
 const project = fileURLToPath(new URL('../../', import.meta.url))
 const testMillisecondsMax = 600_000
-/** What passed and what failed, for a second run. */
-const stateFile = path.join(project, '.cache/e2e-tests.json')
+/** Where the files with a test that failed are named, for a second run of them. */
+const failedFiles = path.join(project, '.cache/e2e-failed-test-files')
 
 /** Replace parts of the release that others need, so they come last, one after the other. */
-const aloneLast = ['get-started', 'webhook-down', 'store', 'runtime', 'starved', 'day-two', 'chart'].map((name) =>
+const aloneLast = ['get-started', 'break-glass', 'webhook-down', 'store', 'runtime', 'starved', 'day-two', 'chart'].map((name) =>
   path.join(folder, `${name}.test.ts`),
 )
 /** Of other folders, for the same cluster: they reach nothing that has to be fetched. */
@@ -77,12 +77,12 @@ async function runTests(cluster: Cluster, images: Images): Promise<number> {
   for (const { files, concurrency } of asked.length > 0
     ? [{ files: asked, concurrency: 1 }]
     : [{ files: together, concurrency: 2 }, ...aloneLast.map((file) => ({ files: [file], concurrency: 1 }))]) {
-    rmSync(stateFile, { force: true })
     const failed = await runFiles(cluster, images, files, concurrency, counts)
-    if (failed !== 0 && process.env['E2E_AGAIN'] === '1') {
-      process.stderr.write('e2e: once more, only what failed\n')
+    const filesAgain = failed === 0 || !existsSync(failedFiles) ? [] : readFileSync(failedFiles, 'utf8').split('\n').slice(0, -1)
+    if (filesAgain.length > 0 && process.env['E2E_AGAIN'] === '1') {
+      process.stderr.write('e2e: once more, only the files in which something failed\n')
       // Apart from `||=`, which would leave it out once anything has failed twice.
-      const again = await runFiles(cluster, images, files, concurrency, { tests: 0, pass: 0, fail: 0, skipped: 0 })
+      const again = await runFiles(cluster, images, filesAgain, concurrency, { tests: 0, pass: 0, fail: 0, skipped: 0 })
       code ||= again
     } else code ||= failed
   }
@@ -99,7 +99,16 @@ async function runFiles(
   counts: Record<'tests' | 'pass' | 'fail' | 'skipped', number>,
 ): Promise<number> {
   const limits = [`--test-concurrency=${concurrency}`, `--test-timeout=${testMillisecondsMax}`]
-  const args = ['--test', ...limits, `--test-rerun-failures=${stateFile}`, '--test-reporter=spec', ...files]
+  mkdirSync(path.dirname(failedFiles), { recursive: true })
+  rmSync(failedFiles, { force: true })
+  const reporters = [
+    ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
+    ...[
+      `--test-reporter=${pathToFileURL(path.join(project, 'tools/failed-test-files.ts')).href}`,
+      `--test-reporter-destination=${failedFiles}`,
+    ],
+  ]
+  const args = ['--test', ...limits, ...reporters, ...files]
   const [command = process.execPath, ...rest] = [...cluster.prefix, process.execPath, ...args]
   const environment = { ...cluster.environment, E2E: 'required', ...images }
   const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'inherit'], env: environment })

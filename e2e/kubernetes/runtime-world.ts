@@ -5,6 +5,7 @@
  * The API server calls them by `url:`, so they listen on an address that it reaches. Two releases would write the same statuses in turn, so
  * the chart's webhook, where it is installed, has no replicas meanwhile; its admission policies stay, and replicas say what it would say.
  */
+import { admissionParametersName } from '../../crds/admission-parameters.ts'
 import { generateKeyPairSync } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import { pino } from 'pino'
@@ -34,11 +35,11 @@ export async function createRuntimeWorld({ isOptedIn }: { readonly isOptedIn: bo
   const shop = await createNamespace('t-runtime-shop', isOptedIn ? { 'steno.dev/inject': 'enabled' } : {})
   const { name: configuration } = system
   const parameters = await chartParameters()
+  await forgetAuthorities()
   const started: Webhook[] = []
-  const publicPem = parameters.publicPem ?? generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString()
   await apply({
     ...{ apiVersion: 'v1', kind: 'Secret', metadata: { name: 'steno-control-key', namespace: system.name } },
-    stringData: { 'public.pem': publicPem },
+    data: parameters.key ?? newKey(),
   })
   const settings = (instance: string, more: Partial<WebhookSettings> = {}): WebhookSettings => ({
     ...{ kubeconfig: null, namespace: system.name, instance },
@@ -54,7 +55,7 @@ export async function createRuntimeWorld({ isOptedIn }: { readonly isOptedIn: bo
     controlUrl: `https://steno-control.${chartNamespace}.svc:443`,
     relayEndpoint: `steno-relay.${chartNamespace}.svc:8443`,
     webhookConfiguration: configuration,
-    parametersName: system.name, // There is none of that name: the chart's stays as it is.
+    parametersName: admissionParametersName,
     leaseName: 'steno-webhook',
     leaseTiming: { durationMilliseconds: 4_000, renewMillisecondsMax: 3_000, retryMilliseconds: 500 },
     statusMilliseconds: 100,
@@ -74,6 +75,7 @@ export async function createRuntimeWorld({ isOptedIn }: { readonly isOptedIn: bo
       await Promise.all(started.map((webhook) => webhook.stop()))
       await shop[Symbol.asyncDispose]()
       await system[Symbol.asyncDispose]()
+      await forgetAuthorities()
       await resumeChart(replicas)
     },
   }
@@ -107,13 +109,28 @@ export function reachedAddress(): string {
   return outer.find((address) => address === '10.250.0.2') ?? outer[0] ?? '127.0.0.1'
 }
 
+/** The chart's admission policies know the chart's authorities; with none they compare none, until who leads has written its own. */
+async function forgetAuthorities(): Promise<void> {
+  const forgotten = JSON.stringify({ spec: { controlCas: [] } })
+  await ran('kubectl', ['patch', 'admissionparameters.steno.dev', admissionParametersName, '--type=merge', '-p', forgotten])
+}
+
+function newKey(): Record<string, string> {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+  const base64 = (pem: string | Buffer): string => Buffer.from(pem).toString('base64')
+  return {
+    'public.pem': base64(publicKey.export({ type: 'spki', format: 'pem' })),
+    'private.pem': base64(privateKey.export({ type: 'pkcs8', format: 'pem' })),
+  }
+}
+
 /** What the chart's admission policies take for right, where it is installed. */
-async function chartParameters(): Promise<{ image: string; publicPem: string | null }> {
+async function chartParameters(): Promise<{ image: string; key: Record<string, string> | null }> {
   const parameters = await ran('kubectl', ['get', 'admissionparameters.steno.dev', 'steno', '-o', 'jsonpath={.spec.images[0]}'])
-  const key = await ran('kubectl', ['get', 'secret', 'steno-control-key', '-n', chartNamespace, '-o', 'jsonpath={.data.public\\.pem}'])
+  const key = await ran('kubectl', ['get', 'secret', 'steno-control-key', '-n', chartNamespace, '-o', 'jsonpath={.data}'])
   return {
     image: parameters.code === 0 && parameters.stdout !== '' ? parameters.stdout : 'localhost/steno/pause:1',
-    publicPem: key.code === 0 && key.stdout !== '' ? Buffer.from(key.stdout, 'base64').toString() : null,
+    key: key.code === 0 && key.stdout !== '' ? (JSON.parse(key.stdout) as Record<string, string>) : null,
   }
 }
 

@@ -24,6 +24,7 @@ import {
 } from './store-world.ts'
 import { clusterTest, eventually, kubectl } from './support/kubectl.ts'
 import { openRecordings } from './support/recordings.ts'
+import { untilNotStored, untilStored } from './support/recording-told.ts'
 import { databaseUser, openShop, type Shop } from './support/shop.ts'
 
 const isThere = process.env['KUBECONFIG'] !== undefined
@@ -182,6 +183,7 @@ storeTest('a pod that starts while the store is down works from its first statem
 storeTest('a bucket whose quota is used up is told as full, also while it can be read, and takes all once there is room', async (world) => {
   const { radosgw, shop, stores } = world
   const speaker = await startSpeaker(shop, 'quota', 'real')
+  const told = { namespace: shop.namespace, policy: 'store-real' }
   await radosgw.limit(1)
   try {
     await speaker.speak(5)
@@ -190,11 +192,13 @@ storeTest('a bucket whose quota is used up is told as full, also while it can be
     assert.equal((await recordings.run(['sessions', '--json'])).status, 0, 'what is there can be read')
     assert.deepEqual(await stores.real.metric(), { value: 0, reason: 'Full' }, 'that it can be read does not make it work')
     await speaker.speak(5)
+    await untilNotStored({ ...told, pod: speaker.name }, 'StoreRefuses', /STORE_FULL.*below 25 %.*space/)
   } finally {
     await radosgw.limit(null)
   }
   await assertWorksAgain(world, stores.real, 'real')
   await speaker.untilAllArrived(stores.real.name)
+  await untilStored({ ...told, pod: speaker.name })
 })
 
 storeTest('a key that was replaced is told without the key, and works from when the Secret has the next', async (world) => {
@@ -289,6 +293,7 @@ storeTest(
   async (world) => {
     const { double, shop, stores } = world
     const speaker = await startSpeaker(shop, 'cap', 'small')
+    const told = { namespace: shop.namespace, policy: 'store-small' }
     await speaker.speak(1)
     double.fail('down')
     let failure = ''
@@ -311,6 +316,7 @@ storeTest(
       assert.ok(performance.now() - started < settleMillisecondsMax)
       assert.ok((await speaker.metric('steno_statements_refused_total')) + (await speaker.metric('steno_spool_bytes')) > 0)
       assert.equal(await speaker.metric('steno_recording'), 0)
+      await untilNotStored({ ...told, pod: speaker.name }, 'SpoolFull', /SPOOL_FULL.*53100.*Bring the store back/)
     } finally {
       double.fail('none')
     }
@@ -321,6 +327,7 @@ storeTest(
     const log = await shop.databaseLog()
     assert.ok(!log.includes('cap refused'), 'what was refused did not reach the database')
     await speaker.untilAllArrived(stores.double.name)
+    await untilStored({ ...told, pod: speaker.name })
   },
   300_000,
 )

@@ -14,7 +14,7 @@ import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postg
 import { startProxyProcess, steno, type RunningProxy } from '../support/proxy.ts'
 import { createPipe, linesOf, type LiveLine } from './outputs.ts'
 
-const waitMillisecondsMax = 30_000
+const waitMillisecondsMax = 120_000
 const acting = /[\0-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/
 
 let server: EmbeddedPostgres

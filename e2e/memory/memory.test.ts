@@ -9,7 +9,8 @@ import test, { after, before } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { frontend } from '../../postgres/messages/write-for-tests.ts'
 import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
-import { startupMessage } from '../notices-nothing/raw-client.ts'
+import { connectRaw, startupMessage } from '../notices-nothing/raw-client.ts'
+import { readRecorded } from '../nothing-lost/recorded.ts'
 import { startProxyProcess, steno, stopUntilStored } from '../support/proxy.ts'
 
 const mebibyte = 1024 * 1024
@@ -124,3 +125,57 @@ for (const { name, ask, slowly, bytesMin } of loads) {
     assert.equal(verified.status, 0, verified.stdout + verified.stderr)
   })
 }
+
+const connections = 60
+const statementsEach = 3
+
+// All that can wait does: the database is busy, each connection has sent it some statements of a MiB, and has not ended one more.
+test(`${connections} connections with long statements that wait share one bound, and each statement is run and recorded`, async (t) => {
+  const upstream = `host=${server.host} port=${server.port} user=postgres dbname=postgres sslmode=disable`
+  await using proxy = await startProxyProcess({ upstream })
+  const connect = async ({ host, port }: { readonly host: string; readonly port: number }, name: string) => {
+    const client = connectRaw({ host, port, parameters: { user: 'postgres', database: 'postgres', application_name: name } })
+    await client.start()
+    return client
+  }
+  const busy = await connect(server, 'busy')
+  busy.send(frontend.query('select pg_advisory_lock(1)'))
+  await busy.until(() => busy.countOf('Z') === 2)
+  const sent = (index: number, count: number): Buffer =>
+    frontend.query(`select length('${'x'.repeat(mebibyte - 1_000 + index)}') as of_${count}`)
+  const clients = await Promise.all(Array.from({ length: connections }, (_, index) => connect(proxy, `client-${index}`)))
+  const { mebibytes } = await residentDuring(proxy.pid, async () => {
+    for (const [index, client] of clients.entries()) {
+      client.send(frontend.query('select pg_advisory_lock_shared(1)'))
+      for (let count = 0; count < statementsEach; count++) client.send(sent(index, count))
+      client.send(sent(index, statementsEach).subarray(0, -1))
+    }
+    const untaken = (): number => clients.reduce((sum, { socket }) => sum + socket.writableLength, 0)
+    for (let last = -1, same = 0; same < 20; same = untaken() === last ? same + 1 : 0) {
+      last = untaken()
+      await sleep(100)
+    }
+  })
+  t.diagnostic(`resident at most: ${mebibytes} MiB`)
+  assert(mebibytes < residentMebibytesMax, `${mebibytes} MiB`)
+  busy.send(frontend.query('select pg_advisory_unlock(1)'))
+  for (const [index, client] of clients.entries()) {
+    client.send(sent(index, statementsEach).subarray(-1))
+    await client.until(() => client.countOf('Z') === statementsEach + 3)
+    const lengths = client.frames().filter(({ type }) => type === 'D')
+    assert.deepEqual(
+      lengths.slice(1).map(({ body }) => body.toString('latin1', 6)),
+      Array.from({ length: statementsEach + 1 }, () => String(mebibyte - 1_000 + index)),
+    )
+  }
+  for (const { socket } of [busy, ...clients]) socket.end(frontend.terminate)
+  await stopUntilStored(proxy, upstream)
+  const verified = await steno(['verify', '--all', '--store', proxy.storeUrl])
+  assert.equal(verified.status, 0, verified.stdout + verified.stderr)
+  const recorded = await readRecorded(proxy.storeFolder)
+  for (let index = 0; index < connections; index++) {
+    const wanted = Array.from({ length: statementsEach + 1 }, (_, count) => sent(index, count))
+    const { frontend: bytes } = recorded.get(`client-${index}`)!
+    assert(bytes.includes(Buffer.concat(wanted)), `client ${index}`)
+  }
+})

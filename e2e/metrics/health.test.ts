@@ -54,13 +54,13 @@ async function startWorld(t: TestContext, options: Partial<ProxySettings> = {}) 
 
 test(
   'a store that refuses for too long is why a proxy is not ready, until it takes again; agents go on',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async (t) => {
     const world = await startWorld(t, { storeFailingMillisecondsMax: 100 })
     assert.equal(await world.readiness(), 'ok\n')
     const client = await connectRemembering(world.proxy.port, 'agent')
     await client.query('select 1')
-    await scrapeUntil(world.port, (seen) => seen.value('steno_segments_stored_total') === 1 && seen.value('steno_spool_bytes') === 0)
+    await scrapeUntil(world.port, (seen) => seen.value('steno_segments_stored_total') >= 1 && seen.value('steno_spool_bytes') === 0)
     const [store, away] = [join(world.folder, 'store'), join(world.folder, 'away')]
     await rename(store, away)
     await writeFile(store, 'no folder')
@@ -86,7 +86,7 @@ test(
   },
 )
 
-test('a spool that refuses is why a proxy is not ready, and statements that it refused are counted', { timeout: 120_000 }, async (t) => {
+test('a spool that refuses is why a proxy is not ready, and statements that it refused are counted', { timeout: 300_000 }, async (t) => {
   const world = await startWorld(t, { recordWaitMilliseconds: 200 })
   const client = await connectRemembering(world.proxy.port, 'agent')
   world.fill(true)
@@ -102,7 +102,7 @@ test('a spool that refuses is why a proxy is not ready, and statements that it r
   await client.end()
 })
 
-test('while it stops, the proxy says so until everything is stored', { timeout: 120_000 }, async (t) => {
+test('while it stops, the proxy says so until everything is stored', { timeout: 300_000 }, async (t) => {
   const world = await startWorld(t, { drainMilliseconds: 60_000 })
   const client = await connectRemembering(world.proxy.port, 'agent')
   await client.query('begin')
@@ -115,7 +115,7 @@ test('while it stops, the proxy says so until everything is stored', { timeout: 
   await assert.rejects(fetch(`http://127.0.0.1:${world.port}/healthz`), 'the port is closed')
 })
 
-test('counts survive a sealing thread that ended for want of work', { timeout: 120_000 }, async (t) => {
+test('counts survive a sealing thread that ended for want of work', { timeout: 300_000 }, async (t) => {
   const world = await startWorld(t)
   const completed = (count: number) =>
     scrapeUntil(world.port, (seen) => seen.value('steno_statements_total', { outcome: 'completed' }) === count)

@@ -58,7 +58,8 @@ before(async () => {
     (seen) =>
       seen.value('steno_statements_total', { outcome: 'unfinished' }) === 1 &&
       seen.value('steno_sessions_open') === 0 &&
-      seen.value('steno_spool_bytes') === 0,
+      seen.value('steno_spool_bytes') === 0 &&
+      seen.value('steno_segments_stored_total') >= 2, // Counted a moment after the spool is empty.
   )
 })
 after(async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import parse, { type Family } from 'parse-prometheus-text-format'
 
-const waitMillisecondsMax = 60_000
+const waitMillisecondsMax = 120_000
 
 export type Scraped = {
   readonly families: ReadonlyMap<string, Family>

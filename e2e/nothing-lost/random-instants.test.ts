@@ -1,6 +1,6 @@
 // Goal: a SIGKILL at any instant loses nothing, under load and with results on their way. Method: several clients keep a proxy busy
 // with changes, small results and large ones; it is killed at random instants and started again with the same spool and store, so
-// that recovery is under load and killed too. STENO_KILLS says how often (40; `make kills` 200), STENO_SEED repeats
+// that recovery is under load and killed too. STENO_KILLS says how often (20; `make kills` 200), STENO_SEED repeats
 // the instants of an earlier run as well as timing allows.
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
@@ -17,7 +17,7 @@ import { assertNothingLost, executedStatements, loggingSettings, mark, type Reme
 import { assertVerified, readRecorded } from './recorded.ts'
 import { connectRemembering, ConnectionEnded, execute, query } from './remembering-client.ts'
 
-const kills = Number(process.env['STENO_KILLS'] ?? 40)
+const kills = Number(process.env['STENO_KILLS'] ?? 20)
 const clients = 4
 const runMillisecondsMax = 400
 

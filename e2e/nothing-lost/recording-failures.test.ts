@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
 import { createLog } from '../../base/log.ts'
 import { startProxy, type ProxySettings } from '../../sidecar/main.ts'
 import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
@@ -151,10 +152,14 @@ test('block: half of a batch that went on already ends the session instead of an
 test('block: a result that cannot be recorded is not delivered', async (t) => {
   const world = await startWorld(t)
   const client = await connectRemembering(world.port, 'undelivered')
-  const answer = client.query(`select pg_sleep(0.3), '${mark} undelivered'`)
+  const holder = new pg.Client({ connectionString: database.url })
+  await holder.connect()
+  await holder.query('select pg_advisory_lock(1)')
+  const answer = client.query(`select pg_advisory_xact_lock(1), '${mark} undelivered'`)
   answer.catch(() => undefined)
   while (!(await world.executed()).some((sql) => sql.includes('undelivered'))) await sleep(10)
   world.become('full')
+  await holder.end() // Only now the database can answer.
   await assert.rejects(answer, ConnectionEnded)
   assert.ok(!client.received().includes('undelivered'))
   world.become('healthy')

@@ -22,7 +22,7 @@ export type RawOptions = {
 
 const authenticationSasl = 10
 const authenticationSaslContinue = 11
-const waitMillisecondsMax = 60_000
+const waitMillisecondsMax = 120_000
 
 export function startupMessage(parameters: Readonly<Record<string, string>>, protocolMinor = 0): Buffer {
   const pairs = Object.entries(parameters).flatMap(([name, value]) => [name, value])
@@ -78,7 +78,7 @@ export function connectRaw(options: RawOptions) {
   }
   const countOf = (type: string): number => framesOf(received()).filter((frame) => frame.type === type).length
 
-  /** Waits until `done`, the connection's end, or a minute, which is a failure. */
+  /** Waits until `done` or the connection's end; two minutes without either are a failure. */
   async function until(done: () => boolean): Promise<void> {
     const deadline = Date.now() + waitMillisecondsMax
     while (!closed && !done()) {

@@ -5,11 +5,12 @@ import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import pg from 'pg'
 import type { Listener } from '../../crds/sidecar-config.ts'
+import { freePort } from '../../tools/free-port.ts'
 import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
 import { assertVerified, readRecorded } from '../nothing-lost/recorded.ts'
 import { connectRemembering, ConnectionEnded, firstColumn } from '../nothing-lost/remembering-client.ts'
 import { encodeQuery, sendRawCancel, startRawSession } from '../support/raw-client.ts'
-import { freePort, listenerFor, startSidecar, testPolicy } from './sidecar-process.ts'
+import { listenerFor, startSidecar, testPolicy } from './sidecar-process.ts'
 
 let database: EmbeddedPostgres
 let ca: string
@@ -26,7 +27,7 @@ const verifyFull = { mode: 'verify-full', caVariable: 'STENO_CA_0' } as const
 
 test(
   'a URL that moved here from the agent: signed in by SCRAM over verified TLS, recorded as the pod and its policy',
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   async (t) => {
     const localPort = await freePort()
     const sidecar = await startSidecar(t, {
@@ -65,7 +66,7 @@ for (const [form, written] of [
   ['a line break behind it', (port: number) => `postgresql://orders:orders-of-May@127.0.0.1:${port}/shop\n`],
   ['no database', (port: number) => `postgresql://orders:orders-of-May@127.0.0.1:${port}`],
 ] as const) {
-  test(`a connection in the form that drivers write leads to the database: ${form}`, { timeout: 60_000 }, async (t) => {
+  test(`a connection in the form that drivers write leads to the database: ${form}`, { timeout: 300_000 }, async (t) => {
     const localPort = await freePort()
     const sidecar = await startSidecar(t, {
       listeners: [listenerFor(0, { localPort, port: database.port, databaseNames: ['shop'], tls: verifyFull })],
@@ -81,7 +82,7 @@ for (const [form, written] of [
   })
 }
 
-test('parts of a connection in variables of their own lead to the database', { timeout: 60_000 }, async (t) => {
+test('parts of a connection in variables of their own lead to the database', { timeout: 300_000 }, async (t) => {
   const localPort = await freePort()
   const parts = { host: 'PGHOST', port: 'PGPORT', user: 'PGUSER', password: 'PGPASSWORD', database: 'PGDATABASE' }
   const listener: Listener = {
@@ -105,7 +106,7 @@ test('parts of a connection in variables of their own lead to the database', { t
   assert.equal(await sidecar.stop(), 0)
 })
 
-test('two listeners to one database keep their users, databases and cancel keys apart, in one spool', { timeout: 60_000 }, async (t) => {
+test('two listeners to one database keep their users, databases and cancel keys apart, in one spool', { timeout: 300_000 }, async (t) => {
   const ports = [await freePort(), await freePort()] as const
   const sidecar = await startSidecar(t, {
     listeners: [
@@ -164,7 +165,7 @@ test('two listeners to one database keep their users, databases and cancel keys 
   assert.equal(new Set([...recorded.values()].map(({ identity }) => identity.recorder)).size, 1)
 })
 
-test('the other address of the machine itself leads to the same database', { timeout: 60_000 }, async (t) => {
+test('the other address of the machine itself leads to the same database', { timeout: 300_000 }, async (t) => {
   const localPort = await freePort()
   const sidecar = await startSidecar(t, {
     listeners: [listenerFor(0, { localPort, port: database.port })],
@@ -183,13 +184,13 @@ test('the other address of the machine itself leads to the same database', { tim
   assert.equal(await sidecar.stop(), 0)
 })
 
-test('a pod without a database has a sidecar all the same, and it ends with it', { timeout: 60_000 }, async (t) => {
+test('a pod without a database has a sidecar all the same, and it ends with it', { timeout: 300_000 }, async (t) => {
   const sidecar = await startSidecar(t, { listeners: [] })
   assert.deepEqual(await sidecar.get('/startz'), { status: 200, text: 'ok\n' })
   assert.equal(await sidecar.stop(), 0)
 })
 
-test('a certificate of another authority is refused, and the agent is told', { timeout: 60_000 }, async (t) => {
+test('a certificate of another authority is refused, and the agent is told', { timeout: 300_000 }, async (t) => {
   const localPort = await freePort()
   const sidecar = await startSidecar(t, {
     listeners: [listenerFor(0, { localPort, port: database.port, tls: { mode: 'verify-full', caVariable: null } })],

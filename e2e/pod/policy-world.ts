@@ -4,6 +4,7 @@
  */
 import type { TestContext } from 'node:test'
 import { watchPolicyWorld, type PolicyWorld } from '../../cluster/policy-world.ts'
+import { freePort } from '../../tools/free-port.ts'
 import { startTestApi, type TestApi } from '../../cluster/test-api.ts'
 import { testLog, until } from '../../cluster/test-support.ts'
 import type { EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
@@ -12,7 +13,8 @@ import type { ControlParts } from '../../webhook/control/start.ts'
 import { createPolicyIndex } from '../../webhook/control/stream/policy-index.ts'
 import { createPolicyStream } from '../../webhook/control/stream/route.ts'
 import { startTestControl, type TestControl } from '../../webhook/control/test-control.ts'
-import { freePort, listenerFor, startSidecar, type SidecarProcess } from './sidecar-process.ts'
+import { startBesideControl } from './beside-control.ts'
+import type { SidecarProcess } from './sidecar-process.ts'
 
 export const podLabels = { app: 'shop' }
 const policyPath = '/apis/steno.dev/v1alpha1/namespaces/shop/sessionpolicies/orders'
@@ -72,18 +74,6 @@ export async function createPolicyTestWorld(
       await until(() => index.generation() >= BigInt(resourceVersion ?? '0'))
     },
     removePolicy: () => api.remove(policyPath),
-    start: async ({ folder, publicKey } = {}) =>
-      startSidecar(t, {
-        listeners: [listenerFor(0, { localPort, port: database.port })],
-        control: { url: control.origin, store: 'default' },
-        storeUrl: null,
-        ...(folder === undefined ? {} : { folder }),
-        variables: {
-          STENO_SOURCE_0_DATABASE_URL: database.url,
-          STENO_CONTROL_CA: control.authority.certificatePem,
-          STENO_CONTROL_PUBLIC_KEY: publicKey ?? control.key.publicKeyPem,
-          STENO_CONTROL_TOKEN_FILE: await control.tokenFile('agent-0'),
-        },
-      }),
+    start: (options) => startBesideControl(t, { control, localPort, database }, options),
   }
 }

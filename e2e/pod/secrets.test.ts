@@ -4,9 +4,10 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
+import { freePort } from '../../tools/free-port.ts'
 import { connectRemembering } from '../nothing-lost/remembering-client.ts'
 import { findSecrets, placesIn, processArguments, type Place } from '../secrets/search.ts'
-import { freePort, listenerFor, startSidecar } from './sidecar-process.ts'
+import { listenerFor, startSidecar } from './sidecar-process.ts'
 
 const password = 'Zq9 ü/@:#?&=%\'"\\-käse-7Xw'
 const wrongPassword = 'never-was-a-password-of-anybody-3Vn'
@@ -18,7 +19,7 @@ before(async () => {
 })
 after(() => database.stop())
 
-test('no password is in log, live view, spool, store, metrics, arguments or termination message', { timeout: 60_000 }, async (t) => {
+test('no password is in log, live view, spool, store, metrics, arguments or termination message', { timeout: 300_000 }, async (t) => {
   const ports = [await freePort(), await freePort()] as const
   const tls = { mode: 'verify-full', caVariable: 'STENO_CA_0' } as const
   const url = (secret: string): string => `postgresql://keeper:${encodeURIComponent(secret)}@127.0.0.1:${database.port}/postgres`

@@ -6,15 +6,15 @@
  * test's own ends, however it ends.
  */
 import assert from 'node:assert/strict'
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { endWithThisProcess } from '../support/guard.ts'
 import type { PodNetwork } from './pod-network.ts'
 import { writeSidecarConfig, type Listener, type SidecarConfig } from '../../crds/sidecar-config.ts'
 
@@ -34,7 +34,7 @@ export type SidecarSettings = {
   /** STENO_SOURCE_… and STENO_CA_…, and whatever else a test wants. */
   readonly variables?: Readonly<Record<string, string>>
   readonly recording?: Partial<SidecarConfig['recording']>
-  /** 30 unless told. */
+  /** 120 unless told, so that a busy machine ships in time. */
   readonly terminationGraceSeconds?: number
   readonly control?: SidecarConfig['control']
   /** None unless told, and nothing enforced. */
@@ -101,7 +101,7 @@ export async function spawnSidecar(t: TestContext, settings: SidecarSettings): P
       spoolAgeMillisecondsMax: 3_600_000,
       ...settings.recording,
     },
-    terminationGraceSeconds: settings.terminationGraceSeconds ?? 30,
+    terminationGraceSeconds: settings.terminationGraceSeconds ?? 120,
     listeners: settings.listeners,
   }
   const args = ['sidecar', '--spool', spoolFolder, '--health-listen', '127.0.0.1:0', '--termination-log', termination]
@@ -122,7 +122,7 @@ export async function spawnSidecar(t: TestContext, settings: SidecarSettings): P
     },
   })
   await once(child, 'spawn')
-  const guard = startGuard(child.pid!)
+  const guard = endWithThisProcess(child.pid!)
   const said = { stdout: '', stderr: '' }
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said.stdout += text))
   child.stderr.setEncoding('utf8').on('data', (text: string) => (said.stderr += text))
@@ -162,17 +162,6 @@ async function getText(port: number, path: string): Promise<{ status: number; te
   return { status: answer.status, text: await answer.text() }
 }
 
-/** A port that nobody has now: the configuration names ports, and 0 is none. */
-export async function freePort(): Promise<number> {
-  const server = net.createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as net.AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
 /** A listener for a URL in STENO_SOURCE_<number>_DATABASE_URL. */
 export function listenerFor(
   number: number,
@@ -197,16 +186,4 @@ export function listenerFor(
     tls,
     source: { kind: 'url', variable: `STENO_SOURCE_${number}_DATABASE_URL` },
   }
-}
-
-/** Reads until this process closes the pipe, then ends the sidecar. */
-function startGuard(pid: number): ChildProcess {
-  const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -KILL "$1"', 'steno-sidecar-guard', String(pid)], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  })
-  guard.unref()
-  const { stdin } = guard
-  if (stdin !== null && 'unref' in stdin && typeof stdin.unref === 'function') stdin.unref()
-  return guard
 }

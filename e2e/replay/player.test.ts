@@ -84,7 +84,7 @@ test('the screen at 80x24', async () => {
     '   7 +T took ✓ │ insert into orders select n, 1 + n % 3, 100 * n,…',
     '   8 +T took ✓ └ commit',
     '   9 +T took ✓   select * from customers order by id',
-    '── #9, +T, took D, SELECT 3, lines 1-13/16',
+    '── #9, +T, took D, SELECT 3, lines 1-13/17',
     'select * from customers order by id',
     '',
     ' id |     name     | city |     photo',
@@ -136,7 +136,8 @@ test('the screen at 120x40, with an error as psql prints it', async () => {
     'began      outside a transaction',
     'decision   allow, as no policy is set',
     'records    N to N',
-    ...Array.from({ length: 10 }, () => ''),
+    'start-up   client_encoding=UTF8',
+    ...Array.from({ length: 9 }, () => ''),
     'paused 1x +T  16/20  idle max 2 s',
   ])
 })

@@ -7,7 +7,7 @@
 import { spawn, type IPty } from '@lydell/node-pty'
 import headless from '@xterm/headless'
 
-const waitMillisecondsMax = 30_000
+const waitMillisecondsMax = 120_000
 
 export type TerminalProgram = AsyncDisposable & {
   readonly pid: number

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { steno } from '../support/proxy.ts'
-import { eventsAsText } from '../../postgres/statement-event.ts'
+import { eventsAsJson, eventsAsText } from '../../postgres/statement-event.ts'
 import { testEpoch, testIdentity, testSessionId } from '../../session/test-recording.ts'
 import { selectLines } from '../../cli/tail/select-lines.ts'
 import { isFiltered, sessionPasses, type FilterOptions } from '../../cli/search/filters.ts'
@@ -43,6 +43,11 @@ for (const [what, filter, wanted] of [
   ['a pod in any namespace', ['--pod', 'agent-0'], () => [other, agent]],
   ['a pod by both names', ['--pod', 'shop/agent-0'], () => [agent]],
   ['a pod as kubectl prints it', ['--pod', 'pod/agent-0', '-n', 'shop'], () => [agent]],
+  ['the pods whose names begin so', ['--pod', 'agent*'], () => [other, agent]],
+  ['such pods of one namespace', ['--pod', 'shop/ag*'], () => [agent]],
+  ['a workload', ['--owner', 'statefulset/agent'], () => [other, agent]],
+  ['a workload of one namespace', ['--owner', 'sts/agent', '-n', 'shop'], () => [agent]],
+  ['another kind of workload', ['--owner', 'deployment/agent'], () => []],
   ['several namespaces', ['-n', 'shop', '-n', 'payments'], () => [other, agent]],
   ['nobody', ['-n', 'sho'], () => []],
 ] as const) {
@@ -91,7 +96,25 @@ test('exported rows and tables have the pod', async () => {
   )
 })
 
-for (const name of ['', 'a/b/c', '/x', 'shop/'])
+test('search and tail say which pod a statement is of, since all pods share the database user', async () => {
+  const lines = (await run('search', '--text', 'select')).trimEnd().split('\n')
+  assert.match(lines[1]!, new RegExp(`^${other}  payments/agent-0 +1  2026-`))
+  assert.match(lines[0]!, new RegExp(`^${laptop} +1  2026-`))
+  const identity = { ...testIdentity(agent, testEpoch, 'r'), attested: { podNamespace: 'shop', podName: 'agent-0' } }
+  const lineOf = (format: typeof eventsAsText): string =>
+    selectLines({ filters: {}, format, sqlCharacters: 10, sessions: true }).lineOf({ kind: 'opened', identity }) ?? ''
+  assert.match(lineOf(eventsAsText), /^2026-\S+ {2}[0-9a-f-]{18} {2}shop\/agent-0 {2}agent@shop \(test\) {2}opened/)
+  const { podNamespace, podName } = JSON.parse(lineOf(eventsAsJson)) as Record<string, unknown>
+  assert.deepEqual([podNamespace, podName], ['shop', 'agent-0'])
+})
+
+test('--pod says how the pods of a workload are asked for', async () => {
+  const { status, stderr } = await steno(['sessions', '--pod', 'deployment/worker'])
+  assert.equal(status, 2)
+  assert.match(stderr, /--owner deployment\/worker/)
+})
+
+for (const name of ['', 'a/b/c', '/x', 'shop/', 'a*b', '**'])
   test(`--pod refuses ${JSON.stringify(name)}`, async () => {
     const { status } = await steno(['sessions', '--pod', name], { environment: { STENO_STORE: pathToFileURL(folder).href } })
     assert.equal(status, 2)

@@ -7,7 +7,6 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import test, { after, before } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { encodePasswordMessage } from '../../postgres/authentication/messages.ts'
 import { frontend } from '../../postgres/messages/write-for-tests.ts'
 import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
@@ -48,6 +47,12 @@ function secretStatements(literal: (name: string) => string, { withLong }: { rea
     frontend.query(`alter role bob password 'x' '${literal('echoed by a syntax error')}'`),
     frontend.query(`do $$ begin raise notice 'the password is %', '${literal('echoed by a notice')}'; end $$`),
     frontend.query(`do $$ begin raise exception 'the password is %', '${literal('echoed by an exception')}'; end $$`),
+    frontend.query(`set search_path = '${literal('told as a setting')}' -- password`),
+    frontend.query('reset search_path'),
+    frontend.query(`set my.pw = '${literal('a setting')}'`),
+    frontend.query(`select set_config('my.db_pw', '${literal('a setting by function')}', true) is null`),
+    frontend.query(`alter role bob set app.token = '${literal('a setting of a role')}'`),
+    frontend.query(`listen jobs; select pg_notify('jobs', 'the password is ${literal('told as a notification')}')`),
     frontend.query(`create user mapping for bob server nowhere options (user 'u', password '${literal('user mapping')}')`),
     frontend.query(`prepare setpw(text) as select set_config('my.password', $1, true) is null`),
     frontend.query(`execute setpw('${literal('execute')}')`),
@@ -72,6 +77,24 @@ function secretStatements(literal: (name: string) => string, { withLong }: { rea
     frontend.sync,
     frontend.query(`select * from dblink('host=127.0.0.1 password=${literal('dblink')}', 'select 1') as t(a int)`),
     frontend.query(`copy (select 1) to program 'curl -u me:${literal('program')} nowhere.invalid'`),
+    frontend.query(`create user bob identified by '${literal('as another database has it')}'`),
+    frontend.query(`create server s foreign data wrapper f options /** a * b **/ (tok '${literal('behind a comment')}')`),
+    frontend.query(`alter role bob password (${literal('in parentheses')})`),
+    frontend.query(`alter role bob password correct ${literal('of several words')} battery`),
+    frontend.query(`select http_header('Authorization', 'Basic ${literal('a header')}')`),
+    // The server skips the Parse of `select 1`, so the statement before it is still the unnamed one.
+    frontend.parse(`select set_config('my.password', $1, true) is null`),
+    frontend.sync,
+    frontend.bind({ statement: 'nowhere' }),
+    frontend.parse('select 1'),
+    frontend.sync,
+    frontend.bind({ values: [literal('bind behind a Parse that was skipped')] }),
+    frontend.execute(),
+    frontend.sync,
+    frontend.parse(`select set_config('my.password', $1, true) is null`, 'é'),
+    frontend.sync,
+    frontend.query(`execute é('${literal('execute beyond ASCII')}')`),
+    frontend.query(`execute U&"\\00e9"('${literal('execute by escapes')}')`),
   ]
 }
 
@@ -157,6 +180,11 @@ test('secrets stay out: custody', async () => {
     folder: path.join(folder, 'custody'),
     arguments: ['--agent-token-file', tokenFile, '--log-level', 'debug', '--metrics-listen', '127.0.0.1:0'],
   }
+  const startup = {
+    options: `-c my.password=${secret('start-up options')} -c search_path=public`,
+    application_name: `psql password=${secret('application name')}`,
+    'my.token': secret('a start-up parameter'),
+  }
   const places: Place[] = []
   {
     await using proxy = await startProxyProcess(options)
@@ -166,12 +194,13 @@ test('secrets stay out: custody', async () => {
       port: front.port,
       password: given,
       protocolMinor,
-      parameters: { user: 'agent', database: 'postgres' },
+      parameters: { user: 'agent', database: 'postgres', ...startup },
     })
     await withClient(agent(secret('a wrong token')), async (client) => assert.equal(client.countOf('E'), 1))
     // Old clients and curious people send the token in the clear.
     const bare = connectRaw({ host: front.host, port: front.port, parameters: { user: 'agent' } })
-    await Promise.race([bare.start(), sleep(200)])
+    void bare.start()
+    await bare.until(() => bare.countOf('R') > 0)
     bare.send(encodePasswordMessage(token))
     await bare.end()
     for (const protocolMinor of [0, 2]) {
@@ -253,7 +282,8 @@ test('secrets stay out: pass-through', async () => {
   })
   for (const given of [plain, secret('a wrong password, sent in the clear')]) {
     const client = connectRaw({ host: front.host, port: front.port, parameters: { user: 'plain', database: 'postgres' } })
-    await Promise.race([client.start(), sleep(200)])
+    void client.start()
+    await client.until(() => client.countOf('R') > 0)
     client.send(Buffer.concat([encodePasswordMessage(given), frontend.query('select 1'), frontend.terminate]))
     await client.end()
     assert.equal(client.countOf('C'), given === plain ? 1 : 0)

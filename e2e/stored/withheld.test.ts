@@ -36,7 +36,7 @@ function filesOf(folder: string, ending: string): number {
 
 test(
   'while the store is away nothing arrives that it does not have, and when it is back everything goes on',
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   async () => {
     await using proxy = await start()
     await using client = await connectRemembering(proxy.port, 'waits')
@@ -60,7 +60,7 @@ test(
   },
 )
 
-test('an agent that asked and said goodbye while the store was away gets its result when it is back', { timeout: 60_000 }, async () => {
+test('an agent that asked and said goodbye while the store was away gets its result when it is back', { timeout: 300_000 }, async () => {
   await using proxy = await start()
   await using client = await connectRemembering(proxy.port, 'goodbye')
   await takeStoreAway(proxy)
@@ -72,7 +72,7 @@ test('an agent that asked and said goodbye while the store was away gets its res
   assert.match(client.received().toString('latin1'), /the last word/)
 })
 
-test('an agent that leaves while its result is withheld leaves nothing behind', { timeout: 60_000 }, async () => {
+test('an agent that leaves while its result is withheld leaves nothing behind', { timeout: 300_000 }, async () => {
   await using proxy = await start('--store-wait-milliseconds', '1000')
   const client = await connectRemembering(proxy.port, 'leaves')
   await takeStoreAway(proxy)
@@ -87,7 +87,7 @@ test('an agent that leaves while its result is withheld leaves nothing behind', 
   assert.equal((await readRecorded(proxy.storeFolder)).size, 1)
 })
 
-test('a proxy that is told to stop while results are withheld ends within its bounds', { timeout: 60_000 }, async (t) => {
+test('a proxy that is told to stop while results are withheld ends within its bounds', { timeout: 300_000 }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'steno-withheld-'))
   t.after(() => rm(folder, { recursive: true, force: true }))
   const settings = { ...testSettings(database.url, folder), level: 'stored', drainMilliseconds: 100 } as const
@@ -102,7 +102,7 @@ test('a proxy that is told to stop while results are withheld ends within its bo
   assert.ok(!client.received().includes('never seen'))
 })
 
-test('thirty-two clients at once get their own results, and share rounds of the store', { timeout: 120_000 }, async () => {
+test('thirty-two clients at once get their own results, and share rounds of the store', { timeout: 300_000 }, async () => {
   await using proxy = await start()
   const clients = await Promise.all(Array.from({ length: 32 }, (_, index) => connectRemembering(proxy.port, `client-${index}`)))
   const each = 10
@@ -122,7 +122,7 @@ test('thirty-two clients at once get their own results, and share rounds of the 
   await assertVerified(proxy.storeFolder, proxy.spoolFolder)
 })
 
-test('pipelines, COPY, notices, notifications, errors and cancelling are as without it', { timeout: 60_000 }, async () => {
+test('pipelines, COPY, notices, notifications, errors and cancelling are as without it', { timeout: 300_000 }, async () => {
   await using proxy = await start()
   const listener = new pg.Client({ connectionString: proxy.url() })
   await listener.connect()
@@ -173,9 +173,9 @@ test('a result of 200 MiB arrives in stored pieces, whole, and needs no more mem
 
 test(
   'with --on-record-failure continue results go on when the store has been away too long, and the recording says so',
-  { timeout: 60_000 },
+  { timeout: 300_000 },
   async () => {
-    await using proxy = await start('--on-record-failure', 'continue', '--store-wait-milliseconds', '300')
+    await using proxy = await start('--on-record-failure', 'continue', '--store-wait-milliseconds', '2000')
     await using client = await connectRemembering(proxy.port, 'goes-on')
     await client.query("select 'stored'")
     await takeStoreAway(proxy)

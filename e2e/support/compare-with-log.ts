@@ -14,6 +14,8 @@ export type RecordedSession = {
   readonly id: string
   readonly identity: SessionIdentity
   readonly state: string
+  /** It ended in good order, also when a later start stored the rest of it. */
+  readonly isClosed: boolean
   readonly gaps: number
   readonly statements: readonly StatementLine[]
 }
@@ -22,11 +24,11 @@ export type RecordedSession = {
 export async function readRecordedSessions(storeUrl: string): Promise<RecordedSession[]> {
   const store = await openStore(storeUrl)
   const sessions: RecordedSession[] = []
-  for await (const { session: id, identity, state, gaps, problem } of listSessions(store)) {
+  for await (const { session: id, identity, state, close, gaps, problem } of listSessions(store)) {
     if (identity === null || problem !== undefined) throw new Error(`session ${id} cannot be read: ${problem}`)
     const statements: StatementLine[] = []
     for await (const line of readStatements(store, id)) statements.push(checkStatementLine(line))
-    sessions.push({ id, identity, state, gaps: gaps ?? 0, statements })
+    sessions.push({ id, identity, state, isClosed: close?.recovered === false, gaps: gaps ?? 0, statements })
   }
   return sessions.toReversed()
 }

@@ -13,10 +13,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { runToEnd } from '../../tools/run-to-end.ts'
+import { endWithThisProcess } from './guard.ts'
 
 const program = fileURLToPath(new URL('../../bin/steno', import.meta.url))
-const listenMillisecondsMax = 30_000
-const stopMillisecondsMax = 60_000
+const listenMillisecondsMax = 120_000
+const stopMillisecondsMax = 120_000
 
 /** A running proxy. `await using` stops it in good order. */
 export type RunningProxy = AsyncDisposable & {
@@ -35,7 +37,7 @@ export type RunningProxy = AsyncDisposable & {
   url(options?: AgentUrl): string
   /** SIGKILL; returns when the process is gone. */
   kill(): Promise<void>
-  /** SIGTERM; returns the exit code, 0 when all is stored. A proxy that does not end within a minute is killed: -1. */
+  /** SIGTERM; returns the exit code, 0 when all is stored. A proxy that does not end within two minutes is killed: -1. */
   stop(): Promise<number>
 }
 
@@ -72,7 +74,7 @@ export async function startProxyProcess(options: ProxyOptions): Promise<RunningP
     },
   )
   await once(child, 'spawn')
-  const guard = startGuard(child.pid!)
+  const guard = endWithThisProcess(child.pid!)
   let log = ''
   child.stderr!.setEncoding('utf8').on('data', (text: string) => (log += text))
   const exited = once(child, 'exit').then(() => guard.kill('SIGKILL'))
@@ -153,19 +155,6 @@ function agentUrl(host: string, port: number, { user = 'agent', password, databa
   return `postgresql://${encodeURIComponent(user)}${secret}@${host}:${port}/${encodeURIComponent(database ?? 'postgres')}${query}`
 }
 
-/** Reads until this process closes the pipe, then ends the proxy. */
-function startGuard(pid: number): ChildProcess {
-  // Detached: Ctrl-C reaches the whole group of a terminal, and the guard has to outlive it.
-  const guard = spawn('/bin/sh', ['-c', 'read -r _; kill -KILL "$1"', 'steno-proxy-guard', String(pid)], {
-    detached: true,
-    stdio: ['pipe', 'ignore', 'ignore'],
-  })
-  guard.unref()
-  const { stdin } = guard
-  if (stdin !== null && 'unref' in stdin && typeof stdin.unref === 'function') stdin.unref()
-  return guard
-}
-
 export type StenoResult = { readonly status: number; readonly stdout: string; readonly stderr: string }
 
 /** Runs `bin/steno` to its end. `status` is -1 when a signal ended it. */
@@ -173,14 +162,9 @@ export async function steno(
   args: readonly string[],
   options: { readonly environment?: Readonly<Record<string, string>>; readonly input?: string } = {},
 ): Promise<StenoResult> {
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...cleanEnvironment(), ...options.environment } })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
-  child.stdin.end(options.input ?? '')
-  await once(child, 'close')
-  return { status: child.exitCode ?? -1, stdout, stderr }
+  const { environment, input } = options
+  const { code, ...texts } = await runToEnd(program, args, { env: { ...cleanEnvironment(), ...environment }, input: input ?? '' })
+  return { status: code, ...texts }
 }
 
 /** Without what the developer's own shell says about databases, stores, collectors and colours (so does a test runner on a terminal), and their config file. */

@@ -1,7 +1,6 @@
 /** Runs a program of others to its end, with what it printed as text. Nothing here waits by time. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import type { Program } from '../../tools/debian-programs.ts'
+import { runToEnd } from '../../tools/run-to-end.ts'
 
 export type ProgramResult = { readonly status: number; readonly stdout: string; readonly stderr: string }
 
@@ -14,14 +13,7 @@ export type RunOptions = {
 
 /** `status` is -1 when a signal ended it. */
 export async function runProgram({ command, env }: Program, args: readonly string[], options: RunOptions = {}): Promise<ProgramResult> {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...env, LC_ALL: 'C.UTF-8', ...options.environment } })
-  let stdout = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
-  child.stdin.on('error', () => undefined) // A program may end before it has read its input.
-  child.stdin.end(options.input ?? '')
-  options.onStart?.((signal) => child.kill(signal))
-  await once(child, 'close')
-  return { status: child.exitCode ?? -1, stdout, stderr }
+  const { environment, ...rest } = options
+  const { code, ...texts } = await runToEnd(command, args, { ...rest, env: { ...env, LC_ALL: 'C.UTF-8', ...environment } })
+  return { status: code, ...texts }
 }

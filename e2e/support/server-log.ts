@@ -42,7 +42,7 @@ type LogLine = {
   readonly statement?: string
 }
 
-const waitMillisecondsMax = 20_000
+const waitMillisecondsMax = 120_000
 
 /** Every backend that was sent a statement, but those of `EmbeddedPostgres.query`. Waits until all that went before is in the log. */
 export async function readServerLog(server: EmbeddedPostgres): Promise<LoggedBackend[]> {

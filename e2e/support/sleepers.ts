@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
 
-const waitMillisecondsMax = 30_000
+const waitMillisecondsMax = 120_000
 
 /** How many sessions are in `pg_sleep`: of this application, or at all. */
 export async function countSleeping(server: EmbeddedPostgres, application?: string): Promise<number> {

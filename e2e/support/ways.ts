@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
 import type { StatementLine } from '../../cli/statement-line.ts'
 import { assertEveryStatementRecorded, readRecordedSessions, type RecordedSession } from './compare-with-log.ts'
-import { startProxyProcess, steno, type RunningProxy } from './proxy.ts'
+import { startProxyProcess, steno, stopUntilStored, type RunningProxy } from './proxy.ts'
 import { readServerLog, statementLogSettings } from './server-log.ts'
 
 export type Target = {
@@ -29,13 +29,15 @@ export type Way = {
   readonly copyDatabase: string
 }
 
+type StartedProxy = { readonly proxy: RunningProxy; readonly upstream: string }
+
 export type World = AsyncDisposable & {
   readonly server: EmbeddedPostgres
   readonly ways: readonly Way[]
   /** The server itself; what happens in this database is not compared. */
   readonly direct: Target
   /**
-   * Stops the proxies and checks: each ended well, its store is sound, no session has a gap, and together the recordings hold
+   * Stops the proxies and checks: each stored everything, its store is sound, no session has a gap, and together the recordings hold
    * what the server's own log holds, no statement more or less. Returns the sessions.
    */
   finish(): Promise<readonly RecordedSession[]>
@@ -53,9 +55,9 @@ const shapes = [
 /** The server is of version 15, as the clients that Debian 12 ships: a pg_dump refuses servers that are newer than it. */
 export async function startWorld(options: { readonly settings?: Readonly<Record<string, string>> } = {}): Promise<World> {
   const server = await startPostgres({ version: 15, tls: true, settings: { ...statementLogSettings, ...options.settings } })
-  const proxies: RunningProxy[] = []
+  const proxies: StartedProxy[] = []
   const dispose = async (): Promise<void> => {
-    await Promise.all(proxies.map((proxy) => proxy[Symbol.asyncDispose]()))
+    await Promise.all(proxies.map(({ proxy }) => proxy[Symbol.asyncDispose]()))
     await server.stop()
   }
   try {
@@ -72,13 +74,14 @@ export async function startWorld(options: { readonly settings?: Readonly<Record<
     for (const [index, { mode, agent, upstream }] of shapes.entries()) {
       const key = `${mode} ${upstream}`
       const [database, copyDatabase] = databasesOf(index)
+      const connectionString = upstreamString(server, mode, upstream)
       let proxy = started.get(key)
       if (proxy === undefined) {
         proxy = await startProxyProcess({
-          upstream: upstreamString(server, mode, upstream),
+          upstream: connectionString,
           arguments: mode === 'custody' ? ['--databases', ...all] : [],
         })
-        proxies.push(proxy)
+        proxies.push({ proxy, upstream: connectionString })
         started.set(key, proxy)
       }
       const credential = mode === 'custody' ? { user: 'agent' } : { user: server.superuser, password: server.password }
@@ -100,16 +103,16 @@ function upstreamString(server: EmbeddedPostgres, mode: 'custody' | 'pass-throug
   return `host=${server.host} port=${server.port} sslmode=${sslmode} ${credential} ${root}`
 }
 
-async function finish(server: EmbeddedPostgres, proxies: readonly RunningProxy[]): Promise<readonly RecordedSession[]> {
+async function finish(server: EmbeddedPostgres, proxies: readonly StartedProxy[]): Promise<readonly RecordedSession[]> {
   const backends = await readServerLog(server)
   const sessions: RecordedSession[] = []
-  for (const proxy of proxies) {
-    assert.equal(await proxy.stop(), 0, `the proxy did not end well:\n${proxy.log()}`)
+  for (const { proxy, upstream } of proxies) {
+    await stopUntilStored(proxy, upstream)
     const verified = await steno(['verify', '--all', '--json', '--store', proxy.storeUrl, '--spool', proxy.spoolFolder])
     assert.equal(verified.status, 0, `${verified.stdout}${verified.stderr}`)
     const recorded = await readRecordedSessions(proxy.storeUrl)
-    for (const { id, state, gaps } of recorded) {
-      assert.equal(state, 'closed', `session ${id} is ${state}`)
+    for (const { id, isClosed, gaps } of recorded) {
+      assert.ok(isClosed, `session ${id} did not end in good order`)
       assert.equal(gaps, 0, `session ${id} has gaps`)
     }
     sessions.push(...recorded)

@@ -26,7 +26,7 @@ export type Receiver = AsyncDisposable & {
   untilRequests(count: number): Promise<void>
 }
 
-const waitMillisecondsMax = 60_000
+const waitMillisecondsMax = 120_000
 
 export async function startReceiver(): Promise<Receiver> {
   const decoder = await startOtlpDecoder()

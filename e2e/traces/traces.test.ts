@@ -145,6 +145,7 @@ test('samplers and compression are the standard ones', async () => {
     await client.query(`select 2 ${sqlcomment(unsampled)}`)
     await client.query(`select 3 ${sqlcomment(agentTrace)}`)
   })
+  await receiver.until((spans) => spans.length > 0)
   assert.equal(await proxy.stop(), 0)
   assert.deepEqual(
     receiver.spans.map(({ attributes }) => attributes['steno.statement.number']),
@@ -159,6 +160,7 @@ test('no SQL leaves when --trace-query-text says so', async () => {
   const environment = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint }
   await using proxy = await startTraced(server.url, environment, { arguments: ['--trace-query-text', 'none'] })
   await asAgent(proxy, (client) => client.query('select id from orders where id = 5'))
+  await receiver.until((spans) => spans.length > 0)
   assert.equal(await proxy.stop(), 0)
   assert.deepEqual(
     receiver.spans.map(({ name, attributes }) => [name, attributes['db.query.text']]),

@@ -91,7 +91,7 @@ async function run(command: string, args: readonly string[], environment: Readon
   // No HOME and no USER: a container's user has neither name nor folder.
   await promisify(execFile)(command, [...args], {
     env: { PATH: process.env['PATH'], ...environment },
-    timeout: 30_000,
+    timeout: 120_000,
   })
 }
 

@@ -36,10 +36,14 @@ export function speaksOfDatabase(name: string): boolean {
   return name.length <= namesLookedAtCharactersMax && nameOfDatabase.test(name)
 }
 
+/** What every text of one container is judged by, and who is told. */
+type Judging = { readonly looked: Looked; readonly closed: ClosedKeys; readonly report: Report }
+
 export function refuseLeftovers(looked: Looked, closed: ClosedKeys, report: Report): void {
   const { container, where } = looked
+  const judging = { looked, closed, report }
   const environment = readEnvironment(container)
-  for (const { variable, expression } of environment.entries) judgeVariable(variable, expression, looked, closed, report)
+  for (const { variable, expression } of environment.entries) judgeVariable(variable, expression, judging)
   for (const { configMapRef, prefix } of container.envFrom ?? [])
     for (const key of closed.closedConfigMapKeys(configMapRef?.name)) {
       const name = `${prefix ?? ''}${key}`
@@ -54,22 +58,21 @@ export function refuseLeftovers(looked: Looked, closed: ClosedKeys, report: Repo
     for (const [index, text] of (container[field] ?? []).entries()) {
       const place = `${where}.${field}[${index}]`
       const expression = environment.expressionOf(text)
-      judgeNames(expression, place, looked, closed, report)
-      judgeText(text, expression, 'CredentialInCommand', place, looked, closed, report)
+      judgeNames(expression, place, judging)
+      judgeText({ text, expression, place, rule: 'CredentialInCommand' }, judging)
     }
   for (const [path, text] of Object.entries(container).flatMap(([field, value]) =>
     judgedApart.has(field) ? [] : [...textsOf(value, `.${field}`)],
   ))
-    judgeText(text, [{ kind: 'text', text }], 'CredentialInCommand', `${where}${path}`, looked, closed, report)
+    judgeText({ text, expression: [{ kind: 'text', text }], place: `${where}${path}`, rule: 'CredentialInCommand' }, judging)
 }
 
 function judgeVariable(
   { name, value, valueFrom }: NonNullable<V1Container['env']>[number],
   expression: Expression,
-  looked: Looked,
-  closed: ClosedKeys,
-  report: Report,
+  judging: Judging,
 ): void {
+  const { looked, closed, report } = judging
   const place = `${looked.where}.env[${name}]`
   const { secretKeyRef, configMapKeyRef, fieldRef } = valueFrom ?? {}
   if (closed.isClosed(secretKeyRef))
@@ -103,15 +106,15 @@ function judgeVariable(
       report.warn(`${place} may hold a database credential, and no policy names it`)
     return
   }
-  judgeNames(expression, place, looked, closed, report)
-  judgeText(value, expression, 'CredentialNotNamed', place, looked, closed, report, name)
+  judgeNames(expression, place, judging)
+  judgeText({ text: value, expression, place, rule: 'CredentialNotNamed', name }, judging)
 }
 
 /** Fields that are looked at above, and those that hold no text of the agent's. */
 const judgedApart: ReadonlySet<string> = new Set(['name', 'image', 'env', 'envFrom', 'command', 'args'])
 
 /** Names that lead nowhere any more. */
-function judgeNames(expression: Expression, place: string, { before, removed }: Looked, closed: ClosedKeys, report: Report): void {
+function judgeNames(expression: Expression, place: string, { looked: { before, removed }, closed, report }: Judging): void {
   for (const name of elsewhereOf(expression)) {
     if (removed.has(name)) report.refuse('MovedVariableUsed', place, `it uses ${name}, which moved with a database connection`)
     else if (
@@ -123,16 +126,17 @@ function judgeNames(expression: Expression, place: string, { before, removed }: 
   }
 }
 
-function judgeText(
-  text: string,
-  expression: Expression,
-  rule: Rule,
-  place: string,
-  { removed }: Looked,
-  closed: ClosedKeys,
-  report: Report,
-  name?: string,
-): void {
+type JudgedText = {
+  readonly text: string
+  readonly expression: Expression
+  readonly place: string
+  /** What it breaks when it holds a credential. */
+  readonly rule: Rule
+  /** The variable whose value it is. */
+  readonly name?: string
+}
+
+function judgeText({ text, expression, place, rule, name }: JudgedText, { looked: { removed }, closed, report }: Judging): void {
   // A hidden piece is a word, so that a composed credential looks like one.
   const whole = expression.map((piece) => (piece.kind === 'text' ? piece.text : piece.kind === 'leaf' ? 'hidden' : '$')).join('')
   if (closed.holdsPassword(text, name) || closed.holdsPassword(whole, name))

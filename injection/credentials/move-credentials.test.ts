@@ -160,6 +160,15 @@ test('equal connections under different names of variables share a listener', ()
   assert.equal(sources.length, 1)
 })
 
+test('a connection with an escaped dollar before a reference is known again at the next review', () => {
+  const password: V1EnvVar = { name: 'PASSWORD', valueFrom: { secretKeyRef: { name: 'orders', key: 'password' } } }
+  const containers = [agent([password, { name: 'DATABASE_URL', value: 'postgresql://agent:$$($(PASSWORD)@db.shop.svc/shop' }])]
+  const first = moved(review(containers))
+  assert.equal(first.sources.length, 1)
+  const again = moved(review([...first.containers, ...containers], { known: first.sources }))
+  assert.deepEqual(again.sources, first.sources)
+})
+
 test('a volume is refused or narrowed once, and a mount of a key that is kept goes on', () => {
   const policy = testPolicy([testDatabase()], [{ secret: 'db', keys: ['ca.crt'] }])
   const parts = {

@@ -4,7 +4,7 @@
  * PG… variables beyond these (certificate files, service, channel binding) are in `way-variables.ts`. The agent keeps the same names: host and
  * port of the sidecar, its user and database where they can be seen, an empty password, no TLS.
  */
-import type { LibpqPart } from '../../crds/sidecar-config.ts'
+import { libpqKeywordOf, type LibpqPart } from '../../crds/sidecar-config.ts'
 import { proxyHost } from '../../postgres/connection-forms/written-connection.ts'
 import type { ReadConnection } from './connection-view.ts'
 import { escaped } from './expansion.ts'
@@ -120,7 +120,7 @@ export function companionOf(url: Found, connection: ReadConnection, group: Group
   if (!connection.readsPgVariables && group.rule.prefix === 'PG') return null
   const parts: [LibpqPart, { variable: string; expression: Expression }][] = []
   const entries = [...url.entries]
-  for (const [part, keyword] of Object.entries(keywordOf) as [LibpqPart, string][]) {
+  for (const [part, keyword] of Object.entries(libpqKeywordOf) as [LibpqPart, string][]) {
     const value = connection.value(keyword)
     if (value === null) return null
     const own = group.parts.get(part)
@@ -139,16 +139,6 @@ export function companionOf(url: Found, connection: ReadConnection, group: Group
     variables: (port) =>
       new Map([...url.variables(port), ...(group.hasHost ? [] : variablesOfGroup(group, facts, port, { isCompanion: true }))]),
   }
-}
-
-const keywordOf: Readonly<Record<LibpqPart, string>> = {
-  host: 'host',
-  hostaddr: 'hostaddr',
-  port: 'port',
-  user: 'user',
-  password: 'password',
-  database: 'dbname',
-  sslmode: 'sslmode',
 }
 
 /** The agent's values by name. A companion of a URL gets no more variables than it had. */

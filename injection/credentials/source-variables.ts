@@ -8,7 +8,7 @@
 import type { V1EnvVar } from '@kubernetes/client-node'
 import type { ListenerSource } from '../../crds/sidecar-config.ts'
 import { canonicalJson, type Json } from '../../crds/canonical-json.ts'
-import { escaped } from './expansion.ts'
+import { escaped, tokensOf, type Token } from './expansion.ts'
 import type { Expression, Leaf, Piece } from './expression.ts'
 
 export type Wanted = { readonly variable: string; readonly expression: Expression }
@@ -82,15 +82,18 @@ export function sourceKey(database: string, source: ListenerSource, env: readonl
   for (const { name } of env) if (!places.has(name)) places.set(name, `#${places.size}`)
   const plain = env.map(({ name, value, valueFrom }) => ({
     name: places.get(name),
-    ...(valueFrom === undefined
-      ? { value: value?.replace(/\$\(([^)]*)\)/g, (whole, named: string) => places.get(named) ?? whole) ?? '' }
-      : { valueFrom }),
+    ...(valueFrom === undefined ? { value: tokensOf(value ?? '').map((token) => placed(token, places)) } : { valueFrom }),
   }))
   const listener =
     source.kind === 'url'
       ? places.get(source.variable)
       : Object.fromEntries(Object.entries(source.variables).map(([part, name]) => [part, places.get(name) ?? '']))
   return canonicalJson(plainJson([database, source.kind, listener, plain]))
+}
+
+/** A reference by the place of what it names, so that it is never a text that looks like it. */
+function placed(token: Token, places: ReadonlyMap<string, string>): string | { readonly reference: string } {
+  return token.kind === 'text' ? token.text : { reference: places.get(token.name) ?? token.name }
 }
 
 /** Objects of the client library have classes. */

@@ -42,6 +42,12 @@ const forms: readonly {
     values: { host: 'db.example', password: 'se cret' },
     written: 'host=127.0.0.1 port=7001 dbname=other user=agent TimeZone=UTC sslmode=disable',
   },
+  {
+    reader: 'readKeywords',
+    text: "host=db.example password='se;c=ret' TimeZone=UTC",
+    values: { host: 'db.example', password: 'se;c=ret' },
+    written: 'host=127.0.0.1 port=7001 dbname=other user=agent TimeZone=UTC sslmode=disable',
+  },
 ]
 
 for (const { reader, text, values, written } of forms) {

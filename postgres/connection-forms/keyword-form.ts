@@ -6,12 +6,13 @@
 import { splitConnectionString } from '../connection-string-text.ts'
 import { concernsTheWay, notForTheProxy, proxyHost, sslModeOf, type WrittenConnection } from './written-connection.ts'
 
-/** A semicolon is how .NET and ODBC part their pairs, which look alike and mean other things. */
 const looksLikeIt = /^\s*(?:[a-z_]+\s*=\s*(?:'(?:[^'\\]|\\[\s\S])*'|[^\s;']+)\s+)*(?:host|hostaddr|port|dbname|user|password|service)\s*=/i
+const quotedValue = /'(?:[^'\\]|\\[\s\S])*'/g
 
 /** Null for what does not look like it. @throws BadConnectionString */
 export function readKeywords(text: string): WrittenConnection | null {
-  if (text.includes(';') || !looksLikeIt.test(text)) return null
+  // A semicolon between values is how .NET and ODBC part their pairs, which look alike and mean other things.
+  if (text.replaceAll(quotedValue, '').includes(';') || !looksLikeIt.test(text)) return null
   const assignments = splitConnectionString(text)
   const values = new Map<string, string>()
   for (const { keyword, value } of assignments) {
@@ -43,5 +44,5 @@ export function keywordText(pairs: Iterable<readonly [keyword: string, value: st
 }
 
 function quoted(value: string): string {
-  return value !== '' && !/[\s'\\]/.test(value) ? value : `'${value.replace(/[\\']/g, '\\$&')}'`
+  return value !== '' && !/[\s'\\;]/.test(value) ? value : `'${value.replace(/[\\']/g, '\\$&')}'`
 }

@@ -1,26 +1,31 @@
 /**
  * Reads a Bind message that is too long to be held, from its parts as they come: of each value only the kept head is copied.
  *
- * Gives what `decodeBind` would give if it held all. Memory is bounded by `parametersMax` times `parameterBytesMax`.
+ * Gives what `decodeBind` would give if it held all. Memory is bounded by `parametersMax` times `parameterBytesMax`, which `ValueLimits` may
+ * lower meanwhile.
  */
 import { boundParameter, nameBytesMax, type BindMessage, type BoundParameter, type ValueLimits } from './frontend.ts'
 import { decodeText, type TextEncoding } from './text-encoding.ts'
 
 export type BindReader = {
   push(bytes: Buffer, start: number, end: number): void
+  /** Characters and bytes that are held. */
+  readonly weight: number
   /** The message, once its last part was pushed. */
   finish(): BindMessage
 }
 
 type Stage = 'portal' | 'statement' | 'formatCount' | 'formats' | 'count' | 'length' | 'value' | 'resultCount' | 'resultFormats' | 'end'
 
-export function createBindReader(encoding: TextEncoding, { parameterBytesMax, parametersMax }: ValueLimits): BindReader {
+export function createBindReader(encoding: TextEncoding, limits: ValueLimits): BindReader {
+  const { parameterBytesMax } = limits
   let stage: Stage = 'portal'
   const names = { portal: '', statement: '' }
   const formats: number[] = []
   const resultFormats: number[] = []
   const parameters: BoundParameter[] = []
   let isTooLong = false
+  let weight = 0
   /** Of a name or value: its kept head, and how much of it there is. */
   const head = Buffer.alloc(Math.max(nameBytesMax, parameterBytesMax))
   let headBytes = 0
@@ -63,7 +68,11 @@ export function createBindReader(encoding: TextEncoding, { parameterBytesMax, pa
 
   function keepValue(): void {
     const isBinary = (formats.length === 1 ? formats[0] : formats[index]) === 1
-    if (parameters.length < parametersMax) parameters.push(boundParameter(encoding, isBinary, valueBytes, head, 0, headBytes))
+    if (parameters.length < limits.parametersMax) {
+      const parameter = boundParameter(encoding, isBinary, valueBytes, head, 0, headBytes)
+      parameters.push(parameter)
+      weight += 64 + (parameter.value?.length ?? 0)
+    }
     nextElement('length', 'resultCount')
   }
 
@@ -130,6 +139,9 @@ export function createBindReader(encoding: TextEncoding, { parameterBytesMax, pa
           if (numberBytes === (stage === 'length' ? 4 : 2)) takeNumber(number)
         }
       }
+    },
+    get weight() {
+      return weight
     },
     finish() {
       if (stage === 'value') {

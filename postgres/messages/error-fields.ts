@@ -4,6 +4,7 @@
  * Never throws: of a malformed body it gives what could be read. Severity is the one that no locale translates, where sent.
  * Source: PostgreSQL documentation, "Error and Notice Message Fields".
  */
+import { errorFieldOf } from '../error-field-letters.ts'
 import type { ErrorFields } from '../statement.ts'
 import { BodyReader } from './body-reader.ts'
 import { characterBoundary, decodeText, type TextEncoding } from './text-encoding.ts'
@@ -12,23 +13,6 @@ import { characterBoundary, decodeText, type TextEncoding } from './text-encodin
 const fieldBytesMax = 16 * 1024
 
 type MutableFields = { -readonly [Key in keyof ErrorFields]: ErrorFields[Key] }
-
-const names: Readonly<Record<string, keyof ErrorFields>> = {
-  C: 'code',
-  M: 'message',
-  D: 'detail',
-  H: 'hint',
-  P: 'position',
-  W: 'where',
-  s: 'schema',
-  t: 'table',
-  c: 'column',
-  d: 'dataType',
-  n: 'constraint',
-  F: 'file',
-  L: 'line',
-  R: 'routine',
-}
 
 export function decodeErrorFields(body: Buffer, encoding: TextEncoding = 'utf8'): ErrorFields {
   const fields: MutableFields = { severity: 'ERROR', code: 'XX000', message: '' }
@@ -46,7 +30,7 @@ export function decodeErrorFields(body: Buffer, encoding: TextEncoding = 'utf8')
     if (letterText === 'S') localised = value
     else if (letterText === 'V') severity = value
     else {
-      const field = Object.hasOwn(names, letterText) ? names[letterText] : undefined
+      const field = Object.hasOwn(errorFieldOf, letterText) ? errorFieldOf[letterText] : undefined
       if (field !== undefined) fields[field] = value
     }
   }

@@ -21,7 +21,6 @@ export type OversizedContext = {
   readonly isMarked: (name: string) => boolean
   /** The statement of this name (undefined: a name too long to keep) is credential-bearing. */
   readonly mark: (name: string | undefined) => void
-  readonly unmark: (name: string) => void
   /** Text that is about to be filled. */
   readonly remember: (text: string) => void
 }
@@ -74,7 +73,6 @@ function createTextFiller({ names, frameBytes }: { names: number; frameBytes: nu
   let passed = 0
   let ended = false
   let filling = false
-  let isFirst = true
   /** The end of the text so far, copied, behind a byte that the scan may look back at. */
   let tail = zero
 
@@ -106,8 +104,6 @@ function createTextFiller({ names, frameBytes }: { names: number; frameBytes: nu
       passed += piece.length
       const start = front.take(piece)
       if (start < 0) return piece
-      if (isFirst && names > 0) context.unmark(front.names[0]!)
-      isFirst = false
       if (ended) return piece
       // A Query's text is all up to its last byte; a Parse goes on behind its text.
       const zeroAt = names > 0 ? piece.indexOf(0, start) : frameBytes - 1 - before

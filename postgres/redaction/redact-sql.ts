@@ -10,7 +10,7 @@ import { SqlLexer, type TokenKind } from '../sql-lexer.ts'
 import { splitStatements } from '../sql-statements.ts'
 import { createRememberedLiterals, type RememberedLiterals } from './remembered-literals.ts'
 import { rewriteStatement } from './rewrite-statement.ts'
-import { mayCarryCredential } from './triggers.ts'
+import { decodeUnicodeEscapes, mayCarryCredential } from './triggers.ts'
 
 export type RedactionContext = {
   readonly remembered: RememberedLiterals
@@ -105,12 +105,16 @@ function isDoubtful({ kind, start, end, text }: SqlLexer): boolean {
   return other.end !== end || !other.complete
 }
 
-const wordOf = ({ text, start, end }: SqlLexer): string => text.slice(start, end).toLowerCase()
+/** Only ASCII is folded: of bytes read as latin1 the others may be any part of a letter. */
+const wordOf = ({ text, start, end }: SqlLexer): string => text.slice(start, end).replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
 
 function nameOf(lexer: SqlLexer): string | undefined {
   if (lexer.kind === 'identifier') return wordOf(lexer)
   if (lexer.kind !== 'quotedIdentifier') return undefined
-  return lexer.text.slice(lexer.text.indexOf('"', lexer.start) + 1, lexer.end - 1).replaceAll('""', '"')
+  const opening = lexer.text.indexOf('"', lexer.start)
+  const name = lexer.text.slice(opening + 1, lexer.end - 1).replaceAll('""', '"')
+  // With UESCAPE the statement is credential-bearing in itself.
+  return opening === lexer.start ? name : decodeUnicodeEscapes(name)
 }
 
 /** Tells the names that `PREPARE name` gives, also inside EXPLAIN or a text that is one statement only by doubt. */

@@ -16,7 +16,7 @@ test('parameters of a credential-bearing statement are replaced, NULLs and every
 })
 
 test('the unnamed statement is credential-bearing until the next Parse, a named one until Close', () => {
-  const redactor = createRedactor()
+  const redactor = createRedactor({ mayBeSkipped: () => false })
   const unnamed = bind('', [secret])
   const named = bind('a', [secret])
   redactor.frontend(parse('', 'select password($1)'))
@@ -28,6 +28,36 @@ test('the unnamed statement is credential-bearing until the next Parse, a named 
   assert.notEqual(redactor.frontend(named), named)
   redactor.frontend(frameOf('C', 'Sa\0'))
   assert.equal(redactor.frontend(named), named)
+})
+
+test('a Parse or Close that the server may skip or refuse unread takes no mark away', () => {
+  let mayBeSkipped = true
+  const redactor = createRedactor({ mayBeSkipped: () => mayBeSkipped })
+  const unnamed = bind('', [secret])
+  const named = bind('a', [secret])
+  redactor.frontend(parse('', 'select password($1)'))
+  redactor.frontend(parse('a', 'select password($1)'))
+  redactor.frontend(parse('', 'select $1'))
+  redactor.frontend(frameOf('C', 'Sa\0'))
+  assert.notEqual(redactor.frontend(unnamed), unnamed)
+  assert.notEqual(redactor.frontend(named), named)
+  mayBeSkipped = false
+  // Refused before it replaces anything: in no encoding, or with bytes too few.
+  for (const refused of [parse('', `select '\xff'`), frameOf('P', '\0select 1\0\0')]) {
+    redactor.frontend(refused)
+    assert.notEqual(redactor.frontend(unnamed), unnamed)
+  }
+  redactor.frontend(parse('', 'select $1'))
+  assert.equal(redactor.frontend(unnamed), unnamed)
+})
+
+test('a Close takes away the mark of its own name only, not of one that is the same in the other case', () => {
+  const redactor = createRedactor({ mayBeSkipped: () => false })
+  redactor.frontend(parse('a', 'select password($1)'))
+  redactor.frontend(parse('A', 'select password($1)'))
+  redactor.frontend(frameOf('C', 'SA\0'))
+  const frame = bind('a', [secret])
+  assert.notEqual(redactor.frontend(frame), frame)
 })
 
 test('EXECUTE of a credential-bearing PREPARE is redacted, however its name is written', () => {
@@ -42,6 +72,26 @@ test('EXECUTE of a credential-bearing PREPARE is redacted, however its name is w
     assert.doesNotMatch(readQuery(redactor.frontend(query(execute))), /hunter/)
     const other = query(`execute other('${secret}')`)
     assert.equal(redactor.frontend(other), other)
+  }
+})
+
+test('a name is found again beyond ASCII, in the other case and with escapes', () => {
+  const bytes = (text: string): string => Buffer.from(text).toString('latin1')
+  for (const [name, execute] of [
+    ['é', `execute é('${secret}')`],
+    ['É', `EXECUTE É('${secret}')`],
+    ['abc', `execute U&"\\0061bc"('${secret}')`],
+    ['é', `execute u&"\\+0000e9"('${secret}')`],
+    ['abc', `execute U&"!0061bc" UESCAPE '!' ('${secret}')`],
+    ['ä'.repeat(40), `execute ${'ä'.repeat(40)}('${secret}')`],
+  ] as const) {
+    for (const prepare of [parse(bytes(name), 'select password($1)'), query(bytes(`prepare "${name}" as select password($1)`))]) {
+      const redactor = createRedactor()
+      redactor.frontend(prepare)
+      assert.doesNotMatch(readQuery(redactor.frontend(query(bytes(execute)))), /hunter/, execute)
+      const other = query(bytes(`execute ö('${secret}')`))
+      assert.equal(redactor.frontend(other), other)
+    }
   }
 })
 

@@ -1,17 +1,21 @@
 /**
  * Takes the secrets out of what is recorded of one session: what the server is sent stays as it came.
  *
- * Judged are Query, Parse and Bind from the client, and the server's ErrorResponse and NoticeResponse, which repeat what they complain of.
+ * Judged are Query, Parse and Bind from the client, and what repeats them: the server's ErrorResponse and NoticeResponse, the settings that
+ * ParameterStatus tells, and NotificationResponse.
  * Whether a statement is credential-bearing is read from its text alone (`triggers.ts`), so a secret in an ordinary statement stays.
  * Out of scope: COPY data, FunctionCall arguments, rows, and the names of prepared statements, portals and parameters.
- * Memory is bounded: 1,000 marked names (beyond them every Bind and EXECUTE counts as marked), the literals of `remembered-literals.ts`.
+ * Memory is bounded: the names of `marked-names.ts`, the literals of `remembered-literals.ts`.
  * Never throws; a frame that contradicts itself is filled with stars where a judged one would be rewritten.
  */
+import { isAscii } from 'node:buffer'
 import { headerBytes } from '../frame-header.ts'
 import { bindNames, redactBind } from './bind-parameters.ts'
 import { createOversized } from './oversized.ts'
+import { createMarkedNames } from './marked-names.ts'
 import { redactText } from './redact-sql.ts'
 import { createRememberedLiterals } from './remembered-literals.ts'
+import { redactNotification, redactParameterStatus } from './reported-values.ts'
 import { redactResponse } from './responses.ts'
 import { mayCarryCredential } from './triggers.ts'
 import { isSuspicious } from './trigger-scan.ts'
@@ -22,12 +26,20 @@ const parse = 0x50
 const query = 0x51
 const errorResponse = 0x45
 const noticeResponse = 0x4e
+const notificationResponse = 0x41
+const parameterStatus = 0x53
 const statementTarget = 0x53
-const identifierBytesMax = 63
 
 export type Redactor = ReturnType<typeof createRedactor>
 
-export function createRedactor({ heldBytesMax = 1024 * 1024 }: { readonly heldBytesMax?: number } = {}) {
+/**
+ * @param mayBeSkipped whether the server may leave out the frame that is given, because one before it in its batch failed: such a frame
+ *   takes no mark away
+ */
+export function createRedactor({
+  heldBytesMax = 1024 * 1024,
+  mayBeSkipped = () => true,
+}: { readonly heldBytesMax?: number; readonly mayBeSkipped?: () => boolean } = {}) {
   const marked = createMarkedNames()
   const remembered = createRememberedLiterals()
   let active = false
@@ -42,7 +54,6 @@ export function createRedactor({ heldBytesMax = 1024 * 1024 }: { readonly heldBy
     hasMarkedNames: marked.mayBeExecuted,
     isMarked: marked.has,
     mark,
-    unmark: marked.forgetUnnamed,
     remember: (text: string): void => {
       active = true
       remembered.addRest(text)
@@ -61,18 +72,24 @@ export function createRedactor({ heldBytesMax = 1024 * 1024 }: { readonly heldBy
     return redacted === text ? frame : Buffer.concat([headOf(query, redacted.length + 1), Buffer.from(redacted, 'latin1'), zero])
   }
 
+  /** Each Parse of the unnamed statement replaces it; a named one stays until it is closed. */
+  function forgetUnnamed(frame: Buffer): void {
+    if (marked.has('') && frame[headerBytes] === 0 && isTaken(frame)) marked.delete('')
+  }
+  /** A text that is not in its encoding, and a message with bytes too many or too few, are refused before they do anything. */
+  const isTaken = (frame: Buffer): boolean => {
+    if (mayBeSkipped()) return false
+    if (frame[0] === close) return isAscii(frame)
+    const end = parseTextEnd(frame)
+    return end >= 0 && isAscii(frame.subarray(headerBytes, end))
+  }
+
   function frontendParse(frame: Buffer): Buffer {
-    if (active) {
-      const nameEnd = frame.indexOf(0, headerBytes)
-      marked.forgetUnnamed(frame.toString('latin1', headerBytes, nameEnd < 0 ? frame.length : nameEnd))
-    }
+    if (active) forgetUnnamed(frame)
     if (!isSuspicious(frame, headerBytes, frame.length) && !marked.mayBeExecuted()) return frame
+    const textEnd = parseTextEnd(frame)
+    if (textEnd < 0) return mayCarryCredential(frame.toString('latin1', headerBytes)) ? starred(frame) : frame
     const nameEnd = frame.indexOf(0, headerBytes)
-    const textEnd = nameEnd < 0 ? -1 : frame.indexOf(0, nameEnd + 1)
-    const types = frame.length - textEnd - 1
-    if (textEnd < 0 || types < 2 || types !== 2 + 4 * frame.readUInt16BE(textEnd + 1)) {
-      return mayCarryCredential(frame.toString('latin1', headerBytes)) ? starred(frame) : frame
-    }
     const text = frame.toString('latin1', nameEnd + 1, textEnd)
     const redacted = redactText(text, textContext)
     if (redacted === undefined) return frame
@@ -92,7 +109,7 @@ export function createRedactor({ heldBytesMax = 1024 * 1024 }: { readonly heldBy
   }
 
   return {
-    /** True once a statement was credential-bearing: from then on Bind, Close, ErrorResponse and NoticeResponse must be shown too. */
+    /** True once a statement was credential-bearing: from then on Bind, Close, ErrorResponse, NoticeResponse and NotificationResponse must be shown too. */
     isActive: (): boolean => active,
     /** What to record for a whole frame: the very same Buffer when nothing in it is to be redacted, else a whole frame of its own. */
     frontend(frame: Buffer): Buffer {
@@ -107,16 +124,29 @@ export function createRedactor({ heldBytesMax = 1024 * 1024 }: { readonly heldBy
           return frontendBind(frame)
         case close:
           // Names are used again by some drivers; showing Close is not required, without it they only stay marked.
-          if (active && frame[headerBytes] === statementTarget) marked.delete(frame.toString('latin1', headerBytes + 1, frame.length - 1))
+          if (active && frame[headerBytes] === statementTarget && isTaken(frame))
+            marked.delete(frame.toString('latin1', headerBytes + 1, frame.length - 1))
           return frame
         default:
           return frame
       }
     },
-    /** What to record for a whole ErrorResponse or NoticeResponse: literals redacted before are replaced where the server repeats them. */
+    /**
+     * What to record for a whole message of the server: literals redacted before are replaced where it repeats them. ParameterStatus must be
+     * shown from the start, for a setting's value is judged by itself, too.
+     */
     backend(frame: Buffer): Buffer {
-      if (!active || (frame[0] !== errorResponse && frame[0] !== noticeResponse)) return frame
-      return redactResponse(frame, remembered)
+      switch (frame[0]) {
+        case parameterStatus:
+          return redactParameterStatus(frame, remembered)
+        case errorResponse:
+        case noticeResponse:
+          return active ? redactResponse(frame, remembered) : frame
+        case notificationResponse:
+          return active ? redactNotification(frame, remembered) : frame
+        default:
+          return frame
+      }
     },
     /** What to record for the first bytes of a frame that is too long to hold, its header included: as many bytes as given. */
     startOversized(head: Buffer): Buffer {
@@ -145,26 +175,10 @@ function starred(frame: Buffer): Buffer {
   return Buffer.from(frame).fill(0x2a, headerBytes, frame.length - 1)
 }
 
-/** Names of credential-bearing statements: Parse and SQL's PREPARE share one name space, as in the server. */
-function createMarkedNames() {
-  const namesMax = 1_000
-  const names = new Set<string>()
-  let all = false
-  const key = (name: string): string => name.slice(0, identifierBytesMax)
-  return {
-    /** Undefined stands for a name that was too long to keep. */
-    add(name: string | undefined): void {
-      if (name === undefined || names.size >= namesMax) all = true
-      else names.add(key(name))
-    },
-    has: (name: string): boolean => all || names.has(key(name)),
-    delete(name: string): void {
-      names.delete(key(name))
-    },
-    /** Each Parse of the unnamed statement replaces it; a named one stays until it is closed. */
-    forgetUnnamed(name: string): void {
-      if (name === '') names.delete('')
-    },
-    mayBeExecuted: (): boolean => all || names.size > (names.has('') ? 1 : 0),
-  }
+/** Where the text of a whole Parse ends; -1 when the message contradicts itself. */
+function parseTextEnd(frame: Buffer): number {
+  const nameEnd = frame.indexOf(0, headerBytes)
+  const textEnd = nameEnd < 0 ? -1 : frame.indexOf(0, nameEnd + 1)
+  const types = frame.length - textEnd - 1
+  return textEnd < 0 || types < 2 || types !== 2 + 4 * frame.readUInt16BE(textEnd + 1) ? -1 : textEnd
 }

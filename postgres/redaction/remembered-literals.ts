@@ -2,7 +2,8 @@
  * The literals that were redacted in a session, so that the server's echoes of them can be redacted too.
  *
  * Bounded: 512 literals and 256 KiB, the oldest forgotten first; of a literal over 4,096 characters the first 64 stand for it, and an echo of
- * these is replaced up to its end. Texts are bytes read as latin1. A literal under 3 characters is not remembered: its echo cannot be told from chance.
+ * these is replaced up to its end. Of a literal longer than a name can be the first 60 and what follows of it are found, for the server cuts names.
+ * Texts are bytes read as latin1. A literal under 3 characters is not remembered: its echo cannot be told from chance.
  */
 import { SqlLexer } from '../sql-lexer.ts'
 import { decodeEscapes, decodeUnicodeEscapes } from './triggers.ts'
@@ -14,6 +15,8 @@ const charactersMax = 256 * 1024
 const literalCharactersMax = 4_096
 const prefixCharacters = 64
 const literalCharactersMin = 3
+/** The server keeps 63 bytes of a name and no broken letter. Source: truncate_identifier of the server's scansup.c. */
+const nameCharactersKept = 60
 const wordsMax = 64
 const nestingMax = 2
 const bareWordsMax = 3
@@ -131,6 +134,22 @@ export function createRememberedLiterals() {
       }
       return out + text.slice(done)
     },
+    /**
+     * True when a setting's value repeats a remembered literal, also in the ASCII that the server makes of an `application_name`: `?` for each
+     * other byte, from PostgreSQL 16 on `\xc3`.
+     */
+    isIn(value: string): boolean {
+      if (spansIn(value, entries).length > 0) return true
+      if (!/[?\\]/.test(value)) return false
+      for (const literal of entries.keys()) {
+        const kept = literal.slice(0, nameCharactersKept)
+        const asked = kept.replace(notPrintable, '?')
+        if (asked === kept) continue
+        const escaped = kept.replace(notPrintable, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`)
+        if (value.includes(asked) || value.includes(escaped)) return true
+      }
+      return false
+    },
     /** The same with stars, so that the length stays. */
     starIn(text: string): string {
       let out = text
@@ -143,13 +162,20 @@ export function createRememberedLiterals() {
 function spansIn(text: string, entries: ReadonlyMap<string, boolean>): [number, number][] {
   const spans: [number, number][] = []
   for (const [literal, toEnd] of entries) {
-    for (let at = text.indexOf(literal); at >= 0; at = text.indexOf(literal, at + literal.length)) {
-      spans.push([at, toEnd ? text.length : at + literal.length])
-      if (toEnd) break
+    const found = literal.length > nameCharactersKept ? literal.slice(0, nameCharactersKept) : literal
+    for (let at = text.indexOf(found), end: number; at >= 0; at = text.indexOf(found, end)) {
+      end = at + found.length
+      while (end < text.length && end - at < literal.length && text[end] === literal[end - at]) end++
+      // One whose rest is not known goes on to the end of its field, if all that is known of it is there.
+      if (toEnd && end - at === literal.length) end = text.length
+      spans.push([at, end])
     }
   }
   return spans.toSorted((left, right) => left[0] - right[0])
 }
+
+/** What the server does not keep in names of programs. Source: pg_clean_ascii of the server. */
+const notPrintable = /[^ -~]/g
 
 function closes(token: string, opening: number): boolean {
   return token.length > opening + 1 && token.endsWith(token[opening]!)

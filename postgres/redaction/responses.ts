@@ -16,7 +16,7 @@ export function redactResponse(frame: Buffer, remembered: RememberedLiterals): B
   let at = headerBytes
   while (at < frame.length && frame[at] !== 0) {
     const end = frame.indexOf(0, at + 1)
-    if (end < 0) return starred(frame, remembered)
+    if (end < 0) return starRemembered(frame, remembered)
     const text = frame.toString('latin1', at + 1, end)
     const redacted = keptFields.has(frame[at]!) ? text : remembered.replaceIn(text)
     if (redacted === text) parts.push(frame.subarray(at, end + 1))
@@ -26,7 +26,7 @@ export function redactResponse(frame: Buffer, remembered: RememberedLiterals): B
     }
     at = end + 1
   }
-  if (at !== frame.length - 1) return starred(frame, remembered)
+  if (at !== frame.length - 1) return starRemembered(frame, remembered)
   if (!changed) return frame
   parts.push(frame.subarray(at))
   const whole = Buffer.concat(parts)
@@ -34,7 +34,8 @@ export function redactResponse(frame: Buffer, remembered: RememberedLiterals): B
   return whole
 }
 
-function starred(frame: Buffer, remembered: RememberedLiterals): Buffer {
+/** A frame that contradicts itself, with stars for what is remembered: it keeps its length. */
+export function starRemembered(frame: Buffer, remembered: RememberedLiterals): Buffer {
   const body = frame.toString('latin1', headerBytes)
   const stars = remembered.starIn(body)
   return stars === body ? frame : Buffer.concat([frame.subarray(0, headerBytes), Buffer.from(stars, 'latin1')])

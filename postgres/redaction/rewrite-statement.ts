@@ -3,10 +3,12 @@
  *
  * Replaced are: every string, dollar-quoted body and comment; numbers of more than three characters; quoted identifiers that are no plain
  * name or stand where a value does (people quote passwords wrongly); bare words where a password stands (`PASSWORD hunter2`, `secret = hunter2`).
- * Parameters (`$1`) and plain names stay, so that the statement can still be understood.
+ * In a statement about a role the password takes with it what follows, by `role-password.ts`. Parameters (`$1`) and plain names stay, so that
+ * the statement can still be understood.
  */
 import { SqlLexer } from '../sql-lexer.ts'
 import { replacement, type RememberedLiterals } from './remembered-literals.ts'
+import { createRolePassword } from './role-password.ts'
 
 const quoted = `'${replacement}'`
 const plainNumberCharactersMax = 3
@@ -14,7 +16,7 @@ const plainNumberCharactersMax = 3
 /** Words behind which a bare word is the secret itself. */
 const secretWord = /^(?:encrypted|identified|pass(?:word|wd|phrase|code)|pwd|secret)$/
 /** Names whose assigned value is a secret. */
-const secretName = /passw|passphrase|passcode|pwd|secret|credential|token|key|salt|conninfo/
+const secretName = /pass|pwd|pw(?![a-z])|secret|cred|token|key|salt|conninfo|jwt|auth|bearer|cookie|otp/
 const assignments = new Set(['=', ':=', '=>', ':'])
 const assignmentWords = new Set(['to', 'by', 'is'])
 /** Words that may follow a name of that sort and are never the secret. */
@@ -25,6 +27,8 @@ const grammarWords = new Set(
     /\s+/,
   ),
 )
+/** A no-break space, also in UTF-8 read as latin1, makes one word of two: it comes with what was copied from a page. */
+const gluedWord = /[\w\xc2]\xa0/
 /** What ends a bare value; anything else that touches it belongs to it. */
 const valueEnds = new Set([',', '(', ')', ';'])
 
@@ -34,6 +38,7 @@ type Expectation = 'nothing' | 'value behind an assignment' | 'value'
 /** `text` without its literals, which are remembered. From `doubtAt` on, where tokens are not certain, nothing of it is kept. */
 export function rewriteStatement(text: string, doubtAt: number, remembered: RememberedLiterals): string {
   const lexer = new SqlLexer(text)
+  const rolePassword = createRolePassword()
   let out = ''
   let copied = 0
   let expectation: Expectation = 'nothing'
@@ -54,11 +59,26 @@ export function rewriteStatement(text: string, doubtAt: number, remembered: Reme
     expectation = 'nothing'
   }
 
+  /** All values of a row are one. */
+  const replaceRolePassword = (): void => {
+    if (valueEnd >= 0 && valueEnd === copied) {
+      remembered.addToken(lexer)
+      remembered.addText(text.slice(lexer.start, lexer.end))
+      copied = lexer.end
+      valueEnd = lexer.end
+    } else replaceBareValue()
+  }
+
   while (lexer.next()) {
     const { kind, start, end } = lexer
     if (start >= doubtAt) {
       remembered.addRest(text.slice(start))
       return out + text.slice(copied, start) + quoted
+    }
+    if (kind !== 'comment' && rolePassword.includes(kind, text.slice(start, end))) {
+      replaceRolePassword()
+      previous = ''
+      continue
     }
     const isValue = expectation === 'value' || valueEnd === start
     switch (kind) {
@@ -84,16 +104,16 @@ export function rewriteStatement(text: string, doubtAt: number, remembered: Reme
         const name = text.slice(start, end)
         const standsForValue = (behindValues || assignments.has(previous)) && text[end] !== '.' && previous !== '.'
         if (isValue || standsForValue || !/^(?:[uU]&)?"[\w$\x80-\uffff]*"$/.test(name)) replaceBareValue()
-        else expectation = secretName.test(name.toLowerCase()) ? 'value behind an assignment' : 'nothing'
+        else expectation = secretName.test(name.toLowerCase()) ? 'value behind an assignment' : previous === '.' ? expectation : 'nothing'
         break
       }
       case 'identifier': {
         const word = text.slice(start, end).toLowerCase()
-        if (valueEnd === start) replaceBareValue()
+        if (valueEnd === start || gluedWord.test(text.slice(start, end))) replaceBareValue()
         else if (secretWord.test(word)) expectation = 'value'
         else if (expectation !== 'nothing' && assignmentWords.has(word)) expectation = 'value'
         else if (expectation === 'value' && !grammarWords.has(word)) replaceBareValue()
-        else expectation = secretName.test(word) ? 'value behind an assignment' : 'nothing'
+        else expectation = secretName.test(word) ? 'value behind an assignment' : previous === '.' ? expectation : 'nothing'
         if (word === 'values') behindValues = true
         break
       }
@@ -102,6 +122,8 @@ export function rewriteStatement(text: string, doubtAt: number, remembered: Reme
         const symbol = text.slice(start, end)
         if (assignments.has(symbol) && expectation !== 'nothing') expectation = 'value'
         else if (valueEnds.has(symbol)) expectation = 'nothing'
+        // SET app.token.value = x: every part of the name is the name.
+        else if (symbol === '.' && expectation === 'value behind an assignment') break
         else if (isValue && (valueEnd === start || kind === 'operator')) replaceBareValue()
         else expectation = 'nothing'
         break

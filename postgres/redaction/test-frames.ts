@@ -35,6 +35,9 @@ export function bind(statement: string, values: readonly (string | Buffer | null
 export const response = (type: 'E' | 'N', fields: Readonly<Record<string, string>>): Buffer =>
   frameOf(type, ...Object.entries(fields).map(([letter, text]) => `${letter}${text}\0`), '\0')
 
+export const reported = (name: string, value: string): Buffer => frameOf('S', `${name}\0${value}\0`)
+export const notification = (channel: string, payload: string): Buffer => frameOf('A', uint32(77), `${channel}\0${payload}\0`)
+
 function uint16(value: number): Buffer {
   const bytes = Buffer.alloc(2)
   bytes.writeUInt16BE(value)
@@ -81,6 +84,19 @@ export function readBind(frame: Buffer): { portal: string; statement: string; fo
   const results = next16()
   assert.equal(at + 2 * results, body.length)
   return { portal: body.toString('latin1', 0, portalEnd), statement: body.toString('latin1', portalEnd + 1, statementEnd), formats, values }
+}
+
+export function readReported(frame: Buffer): { name: string; value: string } {
+  const [name = '', value = '', ...rest] = bodyOf(frame).toString('latin1').split('\0')
+  assert.deepEqual(rest, [''])
+  return { name, value }
+}
+
+export function readNotification(frame: Buffer): { process: number; channel: string; payload: string } {
+  const body = bodyOf(frame)
+  const [channel = '', payload = '', ...rest] = body.toString('latin1', 4).split('\0')
+  assert.deepEqual(rest, [''])
+  return { process: body.readUInt32BE(0), channel, payload }
 }
 
 export function readResponse(frame: Buffer): Record<string, string> {

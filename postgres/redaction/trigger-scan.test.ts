@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { assertComputedWithin } from '../../base/test-durations.ts'
 import { isSuspicious } from './trigger-scan.ts'
 import { mayCarryCredential, triggerIndex, triggers } from './triggers.ts'
 
@@ -11,9 +12,12 @@ const scan = (text: string): boolean => {
 const anchors = triggers.flatMap((trigger) => trigger.anchors)
 
 test('the scan finds each anchor in any case, at any offset', () => {
-  for (const anchor of anchors) {
-    for (let before = 0; before < 5; before++) {
-      for (const text of [anchor, anchor.toUpperCase()]) assert.ok(scan(`${'x'.repeat(before)}${text}`), anchor)
+  for (const { anchors: each, needs = '' } of triggers) {
+    for (const anchor of each) {
+      for (let before = 0; before < 5; before++) {
+        for (const text of [`${needs}${'x'.repeat(before)}${anchor}`, `${'x'.repeat(before)}${anchor} ${needs}`])
+          for (const cased of [text, text.toUpperCase()]) assert.ok(scan(cased), cased)
+      }
     }
   }
 })
@@ -37,6 +41,9 @@ test('whatever the expression takes for a credential the scan lets it see', () =
       "E'",
       '0123456789abcdef0123456789abcdef',
       'AKIA0123456789AB',
+      'set my.pw=',
+      "set_config('a.",
+      'set a.',
       '\n',
       '--',
     ),
@@ -73,8 +80,56 @@ test('escapes that spell a trigger count, in all their forms', () => {
 test('time grows linearly with the text, whatever is repeated', () => {
   for (const unit of [...anchors, '://', 'user ', 'options/*', 'options --', 'options ', '\\', '\\u00', 'eyJa', ' ']) {
     const text = unit.repeat(500_000 / unit.length)
-    const started = performance.now()
-    mayCarryCredential(text)
-    assert.ok(performance.now() - started < 3_000, unit)
+    assertComputedWithin(3_000, () => mayCarryCredential(text), unit)
   }
+})
+
+// Goal: comments cost no more than their length, however they are begun and ended. Method: a mebibyte of what makes a search look far ahead, and again.
+test('a mebibyte of comments, stars and blanks behind the words that look over them is judged in a moment', () => {
+  const mebibyte = (unit: string): string => unit.repeat(Math.ceil(2 ** 20 / unit.length))
+  for (const unit of [
+    '/*',
+    '*',
+    '/**',
+    '*/',
+    '/**/',
+    '--',
+    '--\n',
+    ' ',
+    '/*options',
+    'options/*',
+    'options/**/',
+    'options--',
+    'options--\n',
+    'program/* */ ',
+  ]) {
+    for (const text of [`options ${mebibyte(unit)}`, `${mebibyte(unit)} options (`, mebibyte(unit), `user ${mebibyte(unit)}*/ mapping`]) {
+      assertComputedWithin(
+        1_000,
+        () => {
+          mayCarryCredential(text)
+          triggerIndex(text)
+        },
+        JSON.stringify(text.slice(0, 30)),
+      )
+    }
+  }
+  // Each of these comments begins within the one before and all of them end at once.
+  const nested = `${'options /*'.repeat(50_000)}${'*/'.repeat(50_000)}`
+  assertComputedWithin(1_000, () => mayCarryCredential(nested))
+})
+
+test('a backslash counts wherever it stands, and what looks like one by a bit does not', () => {
+  for (let length = 1; length <= 6; length++) {
+    assert.equal(scan('|'.repeat(length)), false)
+    for (let at = 0; at < length; at++) assert.ok(scan('|'.repeat(at) + '\\' + 'x'.repeat(length - at - 1)), `at ${at} of ${length}`)
+  }
+})
+
+test('everyday words are looked at only beside the letters of SET', () => {
+  for (const text of ['select key from t where auth = 1', 'select "t"."key", token from authors']) {
+    assert.equal(scan(text), false)
+    assert.ok(scan(`${text} set `) && scan(`SET ${text}`), text)
+  }
+  assert.ok(scan('select api_key'))
 })

@@ -3,14 +3,17 @@
  *
  * The one list of them. `trigger-scan.ts` finds the anchors fast in bytes; the expression here decides. It errs towards "yes": a match
  * inside a comment, a quoted identifier or a longer word counts. It cannot know that `login('bob', 'abc')` takes a password.
- * Every repetition is bounded, so the time is linear in the text.
+ * Every repetition is bounded and gaps are read by `gap.ts`, so the time is linear in the text.
  */
+import { createGaps, type Gaps } from './gap.ts'
+import { configuresSecret, secretSettingAnchors, setsSecret } from './secret-settings.ts'
 
-/** White space and comments that may stand between two words. */
-const gap = String.raw`(?:\s|\/\*[^*]{0,160}\*\/|--[^\n\r]{0,160}[\n\r]){0,24}`
 const stringStart = `(?:[benx]|u&)?['"$]`
 
-/** The longest piece of text that a single trigger can span, for callers that search text in pieces. */
+/**
+ * The longest piece of text that a single trigger is looked for in by callers that search text in pieces: only one of two words with a gap
+ * between them can be longer.
+ */
 export const triggerBytesMax = 4_200
 
 type Trigger = {
@@ -19,6 +22,14 @@ type Trigger = {
   /** Every match holds one of these, in lower case; at least 3 characters each. */
   readonly anchors: readonly string[]
 }
+/** A word, then white space and comments of any length, or nothing, then what matches `second`, or is found by it. */
+type GapTrigger = {
+  readonly first: string
+  readonly second: RegExp | ((text: string, at: number, gaps: Gaps) => boolean)
+  readonly anchors: readonly string[]
+  /** The first is a word by itself; without these letters there is no match, whatever anchors there are, which are everyday words here. */
+  readonly needs?: 'set'
+}
 
 const word = (text: string): Trigger => ({ source: text, anchors: [text] })
 const words = (firsts: readonly string[], last: string): Trigger => ({
@@ -26,7 +37,7 @@ const words = (firsts: readonly string[], last: string): Trigger => ({
   anchors: firsts.flatMap((first) => ['', ' ', '_', '-'].map((separator) => first + separator + last)),
 })
 
-export const triggers: readonly Trigger[] = [
+const shapes: readonly Trigger[] = [
   ...['passw', 'passphrase', 'passcode', 'pgpass', 'pwd', 'secret', 'credential', 'dblink', 'conninfo', 'sslkey', 'scram-sha-256'].map(
     word,
   ),
@@ -36,34 +47,72 @@ export const triggers: readonly Trigger[] = [
   words(['access', 'auth', 'refresh', 'api', 'bearer', 'session', 'security', 'oauth'], 'token'),
   { source: `md5[0-9a-f]{32}`, anchors: Array.from('0123456789abcdef').map((digit) => `md5${digit}`) },
   { source: `bearer[\\s:=]`, anchors: ['bearer'] },
-  { source: `authorization["']{0,2}\\s?[:=]`, anchors: ['authorization'] },
+  // The header of HTTP as text, in JSON, and as an argument before its value.
+  { source: `authorization["'$]{0,2}\\s{0,8}[:=,]`, anchors: ['authorization'] },
   // A JSON Web Token, and an AWS access key id, whatever the column is called.
   { source: String.raw`eyj[a-z0-9_-]{8,1000}\.eyj`, anchors: ['.eyj'] },
   { source: 'akia[0-9a-z]{12}', anchors: ['akia'] },
   // User information in a URL: user:password@ or token@.
   { source: String.raw`:\/\/[^\s/@]{1,512}@`, anchors: ['://'] },
-  { source: `user${gap}mapping`, anchors: ['mapping'] },
-  // CREATE or ALTER SERVER, FOREIGN DATA WRAPPER, FOREIGN TABLE, USER MAPPING.
-  { source: `options${gap}\\(`, anchors: ['options'] },
-  // CREATE or ALTER SUBSCRIPTION … CONNECTION '…' and COPY … PROGRAM '…'.
-  { source: `connection${gap}${stringStart}`, anchors: ['connection'] },
-  { source: `program${gap}${stringStart}`, anchors: ['program'] },
   // Which character escapes is then the text's own choice, so what it spells is not looked at.
   word('uescape'),
 ]
 
-const expression = new RegExp(triggers.map(({ source }) => source).join('|'), 'i')
+const gapTriggers: readonly GapTrigger[] = [
+  { first: 'user', second: /mapping/iy, anchors: ['mapping'] },
+  // CREATE or ALTER SERVER, FOREIGN DATA WRAPPER, FOREIGN TABLE, USER MAPPING.
+  { first: 'options', second: /\(/y, anchors: ['options'] },
+  // CREATE or ALTER SUBSCRIPTION … CONNECTION '…' and COPY … PROGRAM '…'.
+  { first: 'connection', second: new RegExp(stringStart, 'iy'), anchors: ['connection'] },
+  { first: 'program', second: new RegExp(stringStart, 'iy'), anchors: ['program'] },
+  // CREATE USER … IDENTIFIED BY '…' of other databases, which agents write for this one, too.
+  { first: 'identified', second: /by|with|via|as/iy, anchors: ['identified'] },
+  // SET app.token = …, ALTER ROLE … SET app.token = …, and by function.
+  { first: 'set', second: setsSecret, anchors: secretSettingAnchors, needs: 'set' },
+  { first: 'set_config', second: configuresSecret, anchors: secretSettingAnchors, needs: 'set' },
+]
+
+export const triggers: readonly { readonly anchors: readonly string[]; readonly needs?: 'set' }[] = [...shapes, ...gapTriggers]
+
+const expression = new RegExp(shapes.map(({ source }) => source).join('|'), 'i')
+const firstWords = new RegExp(
+  gapTriggers.map(({ first, needs }) => (needs === undefined ? first : `(?<![\\w$])${first}(?![\\w$])`)).join('|'),
+  'gi',
+)
+const secondOf = new Map(gapTriggers.map(({ first, second }) => [first, second]))
+
+/** Where the first trigger of two words stands, or -1. A text that exhausts the reading of gaps counts as one. */
+function gapTriggerIndex(text: string): number {
+  firstWords.lastIndex = 0
+  let gaps: ReturnType<typeof createGaps> | undefined
+  for (let found = firstWords.exec(text); found !== null; found = firstWords.exec(text)) {
+    gaps ??= createGaps(text)
+    const second = secondOf.get(found[0].toLowerCase())!
+    const at = gaps.endOf(firstWords.lastIndex)
+    if (typeof second === 'function') {
+      if (second(text, at, gaps)) return found.index
+    } else {
+      second.lastIndex = at
+      if (second.test(text)) return found.index
+    }
+    if (gaps.exhausted) return found.index
+  }
+  return -1
+}
 
 /** Where the first trigger stands that is spelled out, or -1. */
 export function triggerIndex(text: string): number {
-  return text.search(expression)
+  const [shape, pair] = [text.search(expression), gapTriggerIndex(text)]
+  return shape < 0 || pair < 0 ? Math.max(shape, pair) : Math.min(shape, pair)
 }
+
+const isSpelledOut = (text: string): boolean => expression.test(text) || gapTriggerIndex(text) >= 0
 
 /** True when `text` has a trigger, spelled out or by the backslash escapes of `E'…'`, `U&'…'` and `U&"…"`. */
 export function mayCarryCredential(text: string): boolean {
-  if (expression.test(text)) return true
+  if (isSpelledOut(text)) return true
   // An escape is decoded wherever it stands: outside of such strings it spells nothing that matters.
-  return text.includes('\\') && (expression.test(decodeEscapes(text)) || expression.test(decodeUnicodeEscapes(text)))
+  return text.includes('\\') && (isSpelledOut(decodeEscapes(text)) || isSpelledOut(decodeUnicodeEscapes(text)))
 }
 
 const escapes = /\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{1,3})|([^]))/g

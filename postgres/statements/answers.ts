@@ -4,6 +4,7 @@
  * An answer that does not fit the head ends what stands before the entry that it fits; one that fits none is kept as a statement
  * of its own (`stray.ts`). So no order of messages is an error here, and every ReadyForQuery finds back to the requests.
  */
+import { headerBytes } from '../frame-header.ts'
 import {
   decodeNotification,
   decodeParameterDescription,
@@ -91,6 +92,39 @@ export function countRow(conversation: Conversation, frameBytes: number): void {
 export function countCopyData(conversation: Conversation, data: Buffer, wholeBytes: number, frameBytes: number): void {
   const open = conversation.current ?? executing(conversation, 0x64)
   if (open !== null) copyFromServer(conversation, open, data, wholeBytes, frameBytes)
+}
+
+/** Messages of which the recording holds only the size; `messages` of them ended. See `session/left-out.ts`. */
+export function leaveOut(conversation: Conversation, type: number, messages: number, bytes: number): void {
+  if (type === 0x56) {
+    leaveFunctionOut(conversation, messages, bytes)
+    return
+  }
+  const open = conversation.current ?? executing(conversation, type)
+  if (open === null) return
+  open.resultBytes += bytes
+  countNotKept(open, messages, bytes)
+  if (type === 0x44) open.rows += messages
+  else {
+    open.copy ??= { direction: 'out', messages: 0, bytes: 0 }
+    open.copy.messages += messages
+    open.copy.bytes += bytes - headerBytes * messages
+  }
+}
+
+function leaveFunctionOut(conversation: Conversation, messages: number, bytes: number): void {
+  conversation.functionBytesLeftOut += bytes
+  if (messages === 0) return
+  const wholeBytes = conversation.functionBytesLeftOut
+  conversation.functionBytesLeftOut = 0
+  const entry = expected(conversation, 0x56)
+  if (entry?.kind === 'function') takeFunctionResult(conversation, entry, wholeBytes, { messages, bytes: wholeBytes })
+}
+
+function countNotKept(open: OpenStatement, messages: number, bytes: number): void {
+  open.notKept ??= { messages: 0, bytes: 0 }
+  open.notKept.messages += messages
+  open.notKept.bytes += bytes
 }
 
 function executing(conversation: Conversation, type: number): OpenStatement | null {
@@ -199,10 +233,16 @@ function takeDescription(conversation: Conversation, entry: DescribeEntry, type:
   leave(conversation)
 }
 
-function takeFunctionResult(conversation: Conversation, entry: FunctionEntry, frameBytes: number): void {
+function takeFunctionResult(
+  conversation: Conversation,
+  entry: FunctionEntry,
+  frameBytes: number,
+  notKept: OpenStatement['notKept'] = null,
+): void {
   entry.answered = true
   const open = beginFunction(conversation, entry)
   open.resultBytes = frameBytes
+  open.notKept = notKept
   end(conversation, open, 'completed')
 }
 

@@ -1,6 +1,8 @@
 /**
  * A map that forgets its oldest entries when it holds too many, or too much.
  */
+import { scarceNames, type Amount, type TrackerMemory } from './memory.ts'
+
 export type BoundedMap<Value> = {
   get(key: string): Value | undefined
   set(key: string, value: Value): void
@@ -8,19 +10,22 @@ export type BoundedMap<Value> = {
   clear(): void
   entries(): IterableIterator<[string, Value]>
   readonly size: number
+  /** Of all that it holds. */
+  readonly weight: number
   /** True once an entry was forgotten for lack of room. */
   readonly hasForgotten: boolean
 }
 
 /** `weigh` must give the same for a value as long as it is held; an entry heavier than `weightMax` is kept alone. */
 export function createBoundedMap<Value>({
-  entriesMax,
-  weightMax,
+  ample,
+  memory,
   weigh,
   onForgotten,
 }: {
-  readonly entriesMax: number
-  readonly weightMax: number
+  /** While memory is not scarce. */
+  readonly ample: Amount
+  readonly memory: TrackerMemory
   readonly weigh: (value: Value) => number
   readonly onForgotten: (value: Value) => void
 }): BoundedMap<Value> {
@@ -42,6 +47,7 @@ export function createBoundedMap<Value>({
       remove(key)
       map.set(key, value)
       weight += weigh(value)
+      const { entriesMax, weightMax } = memory.isScarce ? scarceNames : ample
       while (map.size > 1 && (map.size > entriesMax || weight > weightMax)) {
         const oldest = map.keys().next().value!
         const forgotten = remove(oldest)!
@@ -59,6 +65,9 @@ export function createBoundedMap<Value>({
     entries: () => map.entries(),
     get size() {
       return map.size
+    },
+    get weight() {
+      return weight
     },
     get hasForgotten() {
       return hasForgotten

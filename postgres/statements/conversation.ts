@@ -18,6 +18,7 @@ import {
   type QueryEntry,
 } from './entries.ts'
 import { ExpectedQueue } from './expected-queue.ts'
+import type { TrackerMemory } from './memory.ts'
 import { createSessionNames, type SessionNames, type SessionSettings } from './names.ts'
 import { limitText, summarise, withTypes, type OpenStatement } from './open-statement.ts'
 import type { Preview } from './preview.ts'
@@ -67,6 +68,7 @@ export type Conversation = {
   readonly settings: SessionSettings
   readonly queue: ExpectedQueue
   readonly names: SessionNames
+  readonly memory: TrackerMemory
   /** As the last ReadyForQuery said. */
   transaction: 'I' | 'T' | 'E'
   /** Syncs that the client sent. */
@@ -87,21 +89,28 @@ export type Conversation = {
   notices: ErrorFields[]
   /** The last execution that the server began: what a failing Sync is most likely about, within the same segment. */
   lastExecution: { readonly open: OpenStatement; readonly segment: number } | null
+  /** Of a function's value that is not kept and has not ended. */
+  functionBytesLeftOut: number
   time: number
   place: Place
   nextNumber: number
 }
 
-export function createConversation(handlers: Handlers, limits: Limits, settings: SessionSettings): Conversation {
+export function createConversation(handlers: Handlers, limits: Limits, settings: SessionSettings, memory: TrackerMemory): Conversation {
   const conversation: Conversation = {
     handlers,
     limits,
     settings,
+    memory,
     queue: new ExpectedQueue(),
     names: createSessionNames({
+      memory,
       onPortalGone: (portal) => {
         const open = portal.open!
         portal.open = null
+        // A fetch that was answered without its Sync: what still comes of it is another statement's.
+        const { head } = conversation.queue
+        if (head?.kind === 'execute' && head.open === open) head.open = null
         end(conversation, open, 'suspended', null, open.lastTime)
       },
     }),
@@ -115,6 +124,7 @@ export function createConversation(handlers: Handlers, limits: Limits, settings:
     copyIn: null,
     notices: [],
     lastExecution: null,
+    functionBytesLeftOut: 0,
     time: 0,
     place: 0,
     nextNumber: 1,
@@ -148,6 +158,7 @@ export function begin(conversation: Conversation, kind: StatementKind, text: Tex
     tag: null,
     rows: 0,
     resultBytes: 0,
+    notKept: null,
     copy: null,
     copySyncs: 0,
     notices,
@@ -297,10 +308,10 @@ export function abandonQuery(conversation: Conversation, entry: QueryEntry, outc
 
 /** Keeps a notice for the statement it belongs to. */
 export function takeNotice(conversation: Conversation, fields: ErrorFields): void {
-  const { current, handlers, limits, queue } = conversation
+  const { current, handlers, limits, memory, queue } = conversation
   const kept = current?.notices ?? conversation.notices
   const head = queue.head
   const belongs = current !== null || (head !== undefined && !isSilent(head) && head.kind !== 'sync')
-  if (belongs && kept.length < limits.noticesMax) kept.push(fields)
+  if (belongs && kept.length < (memory.isScarce ? 1 : limits.noticesMax)) kept.push(fields)
   handlers.onNotice?.(fields, current?.number ?? null)
 }

@@ -169,8 +169,13 @@ export function preparedWeight(prepared: Prepared): number {
   return prepared.sql.length + prepared.name.length
 }
 
-export function portalWeight(portal: Portal): number {
+function portalWeight(portal: Portal): number {
   return portal.name.length + parametersWeight(portal.parameters)
+}
+
+/** The same once its statement is known, whose text lives on with it when the statement itself has gone. */
+export function boundPortalWeight(portal: Portal): number {
+  return portalWeight(portal) + (portal.prepared?.sql.length ?? 0)
 }
 
 function parametersWeight(parameters: readonly BoundParameter[]): number {

@@ -2,12 +2,13 @@
  * The prepared statements, portals and cursors that the server has now, by name.
  *
  * Changed only when the server confirms, so that a name always means what it means to the server. Holds at most `statementsMax`
- * statements and `portalsMax` portals, and of each kind `weightMax` characters: beyond that the oldest are forgotten, and what
- * uses them says so in place of its text. SQL PREPARE and Parse share one set of names, as they do in the server.
+ * statements and `portalsMax` portals, and of each kind `weightMax` characters, or less while memory is scarce: beyond that the oldest are
+ * forgotten, and what uses them says so in place of its text. SQL PREPARE and Parse share one set of names, as they do in the server.
  */
 import type { TextEncoding } from '../messages/text-encoding.ts'
 import { createBoundedMap } from './bounded-map.ts'
-import { portalWeight, preparedWeight, type Portal, type Prepared } from './entries.ts'
+import { boundPortalWeight, preparedWeight, type Portal, type Prepared } from './entries.ts'
+import { entryWeight, type TrackerMemory } from './memory.ts'
 import type { SqlCommand } from './sql-commands.ts'
 import { noLongerKept, preparedInGap, preparedUnseen } from './texts.ts'
 
@@ -21,18 +22,29 @@ export type Cursor = { readonly sql: string; readonly hold: boolean }
 export type SessionNames = ReturnType<typeof createSessionNames>
 
 /** `onPortalGone` is told of every portal with a part fetched that can be fetched no further. */
-export function createSessionNames({ onPortalGone }: { readonly onPortalGone: (portal: Portal) => void }) {
+export function createSessionNames({
+  memory,
+  onPortalGone,
+}: {
+  readonly memory: TrackerMemory
+  readonly onPortalGone: (portal: Portal) => void
+}) {
   let hadGap = false
   const statements = createBoundedMap<Prepared>({
-    entriesMax: statementsMax,
-    weightMax,
+    ample: { entriesMax: statementsMax, weightMax },
+    memory,
     weigh: preparedWeight,
     onForgotten: () => {},
   })
-  const portals = createBoundedMap<Portal>({ entriesMax: portalsMax, weightMax, weigh: portalWeight, onForgotten: gone })
+  const portals = createBoundedMap<Portal>({
+    ample: { entriesMax: portalsMax, weightMax },
+    memory,
+    weigh: boundPortalWeight,
+    onForgotten: gone,
+  })
   const cursors = createBoundedMap<Cursor>({
-    entriesMax: cursorsMax,
-    weightMax,
+    ample: { entriesMax: cursorsMax, weightMax },
+    memory,
     weigh: (cursor) => cursor.sql.length,
     onForgotten: () => {},
   })
@@ -62,6 +74,11 @@ export function createSessionNames({ onPortalGone }: { readonly onPortalGone: (p
   }
 
   return {
+    memory,
+    get weight(): number {
+      const entries = statements.size + portals.size + cursors.size
+      return entries === 0 ? 0 : statements.weight + portals.weight + cursors.weight + entries * entryWeight
+    },
     statement: (name: string): Prepared | undefined => statements.get(name),
     portal: (name: string): Portal | undefined => portals.get(name),
     cursor: (name: string): Cursor | undefined => cursors.get(name),

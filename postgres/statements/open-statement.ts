@@ -31,6 +31,7 @@ export type OpenStatement = {
   tag: string | null
   rows: number
   resultBytes: number
+  notKept: { messages: number; bytes: number } | null
   copy: Copy | null
   /** Syncs that the server may have dropped while it read COPY data. */
   copySyncs: number
@@ -79,6 +80,7 @@ export function summarise(
   if (open.preparedSql !== null) summary.preparedSql = open.preparedSql
   if (open.statementName !== '') summary.statementName = open.statementName
   if (open.portal !== '') summary.portal = open.portal
+  if (open.notKept !== null) summary.notKept = open.notKept
   if (open.copy !== null) summary.copy = open.copy
   if (open.trace !== null) summary.trace = open.trace
   return summary

@@ -5,7 +5,8 @@
  * are: what it forgets shows as the real name's, or as unknown.
  */
 import { createBoundedMap } from './bounded-map.ts'
-import { portalWeight, preparedWeight, type Entry, type Portal, type Prepared } from './entries.ts'
+import { boundPortalWeight, preparedWeight, type Entry, type Portal, type Prepared } from './entries.ts'
+import type { Amount, TrackerMemory } from './memory.ts'
 import type { SessionNames } from './names.ts'
 
 export type Preview = {
@@ -14,18 +15,19 @@ export type Preview = {
   portal(name: string): Portal | undefined
   /** True from the second time on: a further Execute of the same Bind is the same statement. */
   wasExecuted(portal: Portal): boolean
+  /** Of what it holds, in characters. */
+  readonly weight: number
 }
 
-const entriesMax = 1024
-const weightMax = 4 * 1024 * 1024
+const ample: Amount = { entriesMax: 1024, weightMax: 4 * 1024 * 1024 }
 
 /** A closed name is null. */
-const createOverlay = <Value>(weigh: (value: Value) => number) =>
-  createBoundedMap<Value | null>({ entriesMax, weightMax, weigh: (value) => (value === null ? 0 : weigh(value)), onForgotten: () => {} })
+const createOverlay = <Value>(memory: TrackerMemory, weigh: (value: Value) => number) =>
+  createBoundedMap<Value | null>({ ample, memory, weigh: (value) => (value === null ? 0 : weigh(value)), onForgotten: () => {} })
 
 export function createPreview(names: SessionNames): Preview {
-  const statements = createOverlay<Prepared>(preparedWeight)
-  const portals = createOverlay<Portal>(portalWeight)
+  const statements = createOverlay<Prepared>(names.memory, preparedWeight)
+  const portals = createOverlay<Portal>(names.memory, boundPortalWeight)
   const executed = new WeakSet<Portal>()
 
   return {
@@ -49,6 +51,9 @@ export function createPreview(names: SessionNames): Preview {
       const was = executed.has(portal)
       executed.add(portal)
       return was
+    },
+    get weight() {
+      return statements.weight + portals.weight
     },
   }
 }

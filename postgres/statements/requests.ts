@@ -1,7 +1,7 @@
 /**
  * What the client says: each message becomes an expectation of the server's answer, or is known to be dropped by the server.
  *
- * The queue holds at most `entriesMax` entries and `weightMax` characters. Beyond the characters, texts and values are left out
+ * The queue holds at most `entriesMax` entries and `weightMax` characters, or less while memory is scarce. Beyond the characters, texts and values are left out
  * and named as such; beyond the entries, what is in flight ends as unfinished, as after a gap.
  */
 import {
@@ -19,11 +19,11 @@ import { abandon, abandonQuery, traceOf, type Conversation } from './conversatio
 import { copyEndFromClient, copyFromClient } from './copy.ts'
 import { expectsReady, isSilent, weightOf, type BindEntry, type Entry, type Origin, type ParseEntry, type QueryEntry } from './entries.ts'
 import { settleBlame, skipEntry } from './failures.ts'
+import { scarceQueue, type Amount } from './memory.ts'
 import { createPreview } from './preview.ts'
 import { malformed, tooMuchInFlight } from './texts.ts'
 
-const entriesMax = 128 * 1024
-const weightMax = 16 * 1024 * 1024
+const ample: Amount = { entriesMax: 128 * 1024, weightMax: 16 * 1024 * 1024 }
 
 export function request(conversation: Conversation, type: number, body: Body, origin: Origin): void {
   switch (type) {
@@ -123,15 +123,16 @@ function expect(conversation: Conversation, entry: Entry): void {
 }
 
 function add(conversation: Conversation, entry: Entry): void {
-  const { queue } = conversation
+  const { memory, queue } = conversation
+  const { entriesMax, weightMax } = memory.isScarce ? scarceQueue : ample
   if (queue.length >= entriesMax) loseTrack(conversation)
   const weight = weightOf(entry)
   queue.push(weight > 0 && queue.weight + weight > weightMax ? withoutContent(conversation, entry) : entry)
 }
 
-/** One long text alone is always kept; beside others that wait it has no room. */
-function withoutContent({ queue }: Conversation, entry: Entry): Entry {
-  if (queue.weight === 0) return entry
+/** One long text alone is kept unless memory is scarce; beside others that wait it has no room. */
+function withoutContent({ memory, queue }: Conversation, entry: Entry): Entry {
+  if (queue.weight === 0 && !memory.isScarce) return entry
   if (entry.kind === 'query') return withoutText(entry)
   if (entry.kind === 'parse') return withoutPreparedText(entry)
   if (entry.kind === 'bind') return withoutValues(entry)

@@ -218,16 +218,17 @@ const lasting = ['BAD_KEY', 'NOT_YOURS', 'OBJECT_UNFIT', 'OBJECT_TOO_LONG']
 
 /** Everything but what lasts is the store's to get over, so that recordings wait in the spool for it. */
 function refusalOf(what: string, answer: IncomingMessage, body: unknown): KnownError {
-  const told = isObject(body) ? body : {}
+  const answered = isObject(body) ? body : {}
   const said = (name: string, otherwise: string): string => {
-    const value = told[name]
+    const value = answered[name]
     return typeof value === 'string' && value.length <= 2_000 ? value : otherwise
   }
   const code = said('code', '')
   const message = `${what}: ${said('message', `control answered with status ${answer.statusCode}`)}`
   const remedy = said('remedy', 'Look at the log of Deployment steno-control.')
-  if (code === 'RECORDER_UNKNOWN') return new RecorderForgotten(message, remedy)
-  return lasting.includes(code) ? new ControlRefused(message, remedy) : new StoreUnavailable(message, remedy)
+  const told = { toldCode: code }
+  if (code === 'RECORDER_UNKNOWN') return new RecorderForgotten(message, remedy, undefined, told)
+  return lasting.includes(code) ? new ControlRefused(message, remedy) : new StoreUnavailable(message, remedy, undefined, told)
 }
 
 function publicKeyFrom(pem: string): KeyObject {

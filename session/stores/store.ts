@@ -36,10 +36,18 @@ export class StoreUnavailable extends KnownError {
   readonly safeToRetry = true
   /** For want of room, which waiting alone does not make. */
   readonly isFull: boolean
-  constructor(what: string, remedy: string, cause?: unknown, { isFull = false }: { readonly isFull?: boolean } = {}) {
+  /** What control itself called it; empty where nobody said more. */
+  readonly toldCode: string
+  constructor(
+    what: string,
+    remedy: string,
+    cause?: unknown,
+    { isFull = false, toldCode = '' }: { readonly isFull?: boolean; readonly toldCode?: string } = {},
+  ) {
     super(what, { cause })
     this.remedy = remedy
     this.isFull = isFull
+    this.toldCode = toldCode
   }
 }
 

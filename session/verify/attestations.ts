@@ -6,6 +6,7 @@
  */
 import type { KeyObject } from 'node:crypto'
 import { attestationBytesMax, readAttestation, type AttestedPod } from '../attestation.ts'
+import { sha256Of } from '../digest.ts'
 import type { SessionIdentity } from '../identity.ts'
 import { attestationKey } from '../object-keys.ts'
 import { recorderIdOf } from '../recorder-key.ts'
@@ -16,8 +17,17 @@ import { finding, type Finding } from './finding.ts'
 export type Attested =
   | { readonly kind: 'absent' }
   | { readonly kind: 'damaged' }
-  /** `by` is the id of the key, made as a recorder's is; `time` in milliseconds since the epoch. */
-  | { readonly kind: 'attested'; readonly by: string; readonly isTrusted: boolean; readonly time: number; readonly pod: AttestedPod }
+  | {
+      readonly kind: 'attested'
+      /** The id of the key, made as a recorder's is. */
+      readonly by: string
+      readonly isTrusted: boolean
+      /** Milliseconds since the epoch. */
+      readonly time: number
+      readonly pod: AttestedPod
+      /** Of the whole file. */
+      readonly sha256: string
+    }
 
 /** `attesters` are the keys that the reader trusts. */
 export function createAttestations(store: Store, attesters: readonly KeyObject[]) {
@@ -33,7 +43,8 @@ export function createAttestations(store: Store, attesters: readonly KeyObject[]
       if (bytes === null) return { kind: 'absent' }
       const found = readAttestation(bytes, recorder)
       const by = recorderIdOf(found.publicKey)
-      return { kind: 'attested', by, isTrusted: trusted.has(by), time: found.attestation.time, pod: found.attestation.pod }
+      const { time, pod } = found.attestation
+      return { kind: 'attested', by, isTrusted: trusted.has(by), time, pod, sha256: sha256Of(bytes) }
     } catch (error) {
       if (!(error instanceof BadDocument)) throw error
       yield finding('ATTESTATION_DAMAGED', error.message, { key: attestationKey(recorder) })

@@ -6,7 +6,8 @@
  * session is verified, so memory does not grow with segments.
  */
 import type { KeyObject } from 'node:crypto'
-import { readLedgerEntry, type LedgerEntry, type LedgerEvent } from '../ledger.ts'
+import type { ChainHead } from '../attestation-chain.ts'
+import { readLedgerEntry, type LedgerEntry, type LedgerEvent, type LedgerHead } from '../ledger.ts'
 import type { AnchoredHead } from '../ledger-head.ts'
 import { attestationKey, ledgerKey, recorderKey } from '../object-keys.ts'
 import { readRecorderDocument } from '../recorder-key.ts'
@@ -31,6 +32,8 @@ export type Trust = {
   readonly heads?: readonly AnchoredHead[]
   /** Keys of control: a recorder that one of them attested is trusted. */
   readonly attesters?: readonly KeyObject[]
+  /** The last entry of control's chain of attestations that the reader knows of. */
+  readonly chainHead?: ChainHead
   /** What a recorder that is not named above is, once any is named: an error unless told otherwise. */
   readonly strangers?: 'error' | 'warning'
 }
@@ -52,7 +55,8 @@ export type Book = {
 /** Where one session is spoken of. */
 type Mentions = { readonly recorder: string; readonly entries: number[] }
 
-export function createLedgerBooks(store: Store, trust: Trust) {
+/** `seenByControl`: the last entry of a recorder's ledger that control's chain names; null when it names none. */
+export function createLedgerBooks(store: Store, trust: Trust, seenByControl: (recorder: string) => LedgerHead | null = () => null) {
   const books = new Map<string, Book>()
   const mentions = new Map<string, Mentions[]>()
   const kept = new Map<string, LedgerEntry>()
@@ -67,6 +71,7 @@ export function createLedgerBooks(store: Store, trust: Trust) {
   function* judgeTrust(recorder: string, attested: Attested): Generator<Finding> {
     const key = recorderKey(recorder)
     if (trusted.has(recorder)) return
+    if (attested.kind === 'absent' && seenByControl(recorder) !== null) return // Its attestation is missed already.
     if (attested.kind === 'attested' && attested.isTrusted) {
       attestedRecorders.add(recorder)
       return
@@ -200,6 +205,11 @@ export function createLedgerBooks(store: Store, trust: Trust) {
   }
 
   function* checkAnchors(recorder: string, number: number, sha256: string | null): Generator<Finding> {
+    const seen = seenByControl(recorder)
+    if (seen?.number === number && seen.sha256 !== sha256)
+      yield finding('LEDGER_FORKED', `entry ${number} of recorder ${recorder} is not the one that control's chain names`, {
+        key: ledgerKey(recorder, number),
+      })
     for (const head of trust.heads ?? []) {
       if (head.recorder !== recorder || head.number !== number || head.sha256 === sha256) continue
       yield finding('LEDGER_FORKED', `entry ${number} of recorder ${recorder} is not the one that its spool folder remembers`, {
@@ -214,9 +224,18 @@ export function createLedgerBooks(store: Store, trust: Trust) {
     for (const book of books.values()) {
       // One that came while the store was listed: its ledger began behind what was listed of ledgers, before what was listed of recorders.
       if (book.last === 0) yield* goOn(book.recorder)
-      // One that vanished before it entered anything is a loss that is stated.
-      if (book.last === 0 && (yield* losses.of(book.recorder)).loss === null)
-        yield ledgerMissing(book.recorder, yield* attestations.of(book.recorder))
+      const seen = seenByControl(book.recorder)
+      if (book.last > 0 && seen !== null && book.last < seen.number)
+        yield finding(
+          'LEDGER_TAIL_MISSING',
+          `the ledger of recorder ${book.recorder} ends at entry ${book.last}; control's chain names entry ${seen.number}`,
+          { key: ledgerKey(book.recorder, book.last + 1) },
+        )
+      if (book.last > 0) continue
+      // One that vanished before it entered anything is a loss that is stated; one that the chain names had entered something.
+      const { loss } = yield* losses.of(book.recorder)
+      if (seen !== null) yield ledgerMissing(book.recorder, null)
+      else if (loss === null) yield ledgerMissing(book.recorder, yield* attestations.of(book.recorder))
     }
     for (const { recorder, number } of trust.heads ?? []) {
       const last = books.get(recorder)?.last ?? 0
@@ -256,6 +275,7 @@ export function createLedgerBooks(store: Store, trust: Trust) {
     /** How many recorders are trusted because control attested them. */
     attestedCount: (): number => attestedRecorders.size,
     book: (recorder: string): Book | undefined => books.get(recorder),
+    all: (): Iterable<Book> => books.values(),
     sessions: (): IterableIterator<string> => mentions.keys(),
     /** The recorders whose ledgers name `session`; more than one is a contradiction. */
     recordersOf: (session: string): readonly string[] => (mentions.get(session) ?? []).map(({ recorder }) => recorder),
@@ -274,9 +294,9 @@ export function createLedgerBooks(store: Store, trust: Trust) {
 }
 
 /** A recorder publishes its key and then enters its start; what somebody attested just now may be between the two. */
-function ledgerMissing(recorder: string, attested: Attested): Finding {
+function ledgerMissing(recorder: string, attested: Attested | null): Finding {
   const place = { key: ledgerKey(recorder, 1) }
-  const isBeginning = attested.kind === 'attested' && Math.abs(Date.now() - attested.time) <= awaitsLedgerMilliseconds
+  const isBeginning = attested?.kind === 'attested' && Math.abs(Date.now() - attested.time) <= awaitsLedgerMilliseconds
   return isBeginning
     ? finding('OBJECT_AWAITS_LEDGER', `recorder ${recorder} was attested just now and has entered nothing yet`, place)
     : finding('LEDGER_MISSING', `recorder ${recorder} has no ledger`, place)

@@ -8,7 +8,7 @@ import { sealHighWaterMark, type MarkedSession } from '../high-water-mark.ts'
 import { createMemoryStore, type MemoryStore } from '../memory-store.ts'
 import { attestationKey, ledgerKey, lossKey, markKey, segmentKey } from '../object-keys.ts'
 import { sealRecorderLoss, type RecorderLoss } from '../recorder-loss.ts'
-import { createTestRecorder, testEpoch, testKey, testSessionId } from '../test-recording.ts'
+import { chainTestRecorders, createTestRecorder, testEpoch, testKey, testSessionId } from '../test-recording.ts'
 import { verifyStore, type Finding, type VerifyOptions } from '../verify.ts'
 
 const control = testKey(9)
@@ -29,6 +29,7 @@ async function cutOff(): Promise<{
   store.objects.set(attestationKey(recorder), sealAttestation({ recorder, time: testEpoch, pod }, control).bytes)
   const made = await createTestRecorder(store, { seed: 1 })
   const session = await made.record([{ statements: 1 }], { close: false })
+  await chainTestRecorders(store, [recorder])
   const { number, sha256 } = made.head()
   return { store, session, head: { number, sha256 }, end: made.stop }
 }
@@ -185,7 +186,7 @@ test('what control saw when it stated the loss cannot be taken away afterwards',
 
 test('a recorder that vanished before it entered anything is lost, not without a ledger', async () => {
   const { store } = await cutOff()
-  for (const key of [...store.objects.keys()]) if (/^(sessions|ledger)\//.test(key)) store.objects.delete(key)
+  for (const key of [...store.objects.keys()]) if (/^(sessions|ledger|attested\/chain)\//.test(key)) store.objects.delete(key)
   assert.deepEqual(await codes(store), ['LEDGER_MISSING'])
   lose(store, null)
   assert.deepEqual(await codes(store), ['RECORDER_LOST'])

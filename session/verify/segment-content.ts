@@ -7,6 +7,8 @@ import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { KnownError } from '../../base/errors.ts'
 import { checkClose, checkGap, type Gap, type SessionClose, type SessionIdentity } from '../identity.ts'
+import { readDeliveredUnstored } from '../delivered-unstored.ts'
+import { readLeftOut } from '../left-out.ts'
 import { BadRecord, decodeRecord, recordHeaderBytes, recordType, type SessionRecord } from '../records.ts'
 import { openSegment, type OpenedSegment, type SegmentHeader } from '../segment.ts'
 import { BadDocument, parseJson } from '../shape.ts'
@@ -34,6 +36,10 @@ export type SessionProgress = {
   bytes: number
   frontendBytes: number
   backendBytes: number
+  /** What of results is not in the recording, as `leftOut` records say. */
+  leftOutBytes: number
+  /** Where the last stretch of results that were delivered unstored began, milliseconds since the epoch; null before the first. */
+  unstoredFrom: number | null
   /** Time of the last record; null before the first. */
   lastTime: number | null
   statements: number
@@ -43,8 +49,27 @@ export type SessionProgress = {
 }
 
 export function createSessionProgress(session: string): SessionProgress {
-  const counts = { nextRecord: 0, gaps: 0, bytes: 0, frontendBytes: 0, backendBytes: 0, statements: 0, statementsThrough: 0 }
-  return { session, identity: null, spoolSession: null, previous: null, close: null, lastTime: null, ...counts, statementsAhead: new Set() }
+  const counts = {
+    nextRecord: 0,
+    gaps: 0,
+    bytes: 0,
+    frontendBytes: 0,
+    backendBytes: 0,
+    leftOutBytes: 0,
+    statements: 0,
+    statementsThrough: 0,
+  }
+  return {
+    session,
+    identity: null,
+    spoolSession: null,
+    previous: null,
+    close: null,
+    unstoredFrom: null,
+    lastTime: null,
+    ...counts,
+    statementsAhead: new Set(),
+  }
 }
 
 /** What the segment in hand must be. */
@@ -163,6 +188,8 @@ function* checkRecord(record: SessionRecord, ordinal: number, { header, expected
     ) {
       yield finding('SEGMENT_HEADER', 'the session-open record has another identity than the header', place)
     }
+    if (record.type === recordType.leftOut) yield* checkLeftOut(record, header.identity, place, progress)
+    if (record.type === recordType.deliveredUnstored) yield* checkDelivered(record, place, progress)
     if (record.type === recordType.gap) yield* checkGapRecord(record, expected, place, progress)
     if (record.type === recordType.sessionClose) {
       progress.close = checkClose(parseJson(record.payload, 'the session-close record'), 'the session-close record')
@@ -172,6 +199,30 @@ function* checkRecord(record: SessionRecord, ordinal: number, { header, expected
     if (!(error instanceof BadDocument)) throw error
     yield finding('RECORD_DAMAGED', error.message, place)
   }
+}
+
+function* checkLeftOut(
+  record: SessionRecord,
+  identity: SessionIdentity,
+  place: FindingPlace,
+  progress: SessionProgress,
+): Generator<Finding> {
+  progress.leftOutBytes += readLeftOut(record.payload).bytes
+  if (identity.level !== 'statements')
+    yield finding('RECORD_ORDER', 'content of a result is left out in a session that does not say so at its opening', place)
+}
+
+/** Each stretch once: most have a record that begins them and one that ends them. */
+function* checkDelivered(record: SessionRecord, place: FindingPlace, progress: SessionProgress): Generator<Finding> {
+  const { from } = readDeliveredUnstored(record.payload)
+  if (progress.unstoredFrom === from) return
+  progress.unstoredFrom = from
+  const since = new Date(Math.trunc(from)).toISOString()
+  yield finding(
+    'DELIVERED_UNSTORED',
+    `level stored: from ${since} on results went on to the agent before the store had them, as onFailure: continue allows; all of it is recorded`,
+    place,
+  )
 }
 
 function* checkGapRecord(

@@ -24,7 +24,7 @@ type Account = {
   readonly closed: SessionClosed | null
 }
 
-export type SessionCounts = { readonly onSegment: () => void; readonly onStatements: (count: number) => void }
+export type SessionCounts = { readonly onSegment: () => void; readonly onStatements: (count: number, leftOutBytes: number) => void }
 
 export async function* verifySession(
   store: Store,
@@ -60,7 +60,7 @@ export async function* verifySession(
     const { nextRecord: records, ...stored } = progress
     yield* books.losses.compare(account.recorder ?? progress.identity!.recorder, session, account.closed !== null, { records, ...stored })
   }
-  counts.onStatements(progress.statements)
+  counts.onStatements(progress.statements, progress.leftOutBytes)
 }
 
 function allNamed(objects: ReadonlyMap<string, number>, events: Awaited<ReturnType<LedgerBooks['eventsOf']>>): boolean {

@@ -2,7 +2,8 @@
 // later. Method: measurements whose outcome the test sets, on a schedule of milliseconds.
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
-import { createLog } from '../../base/log.ts'
+import { pino } from 'pino'
+import { createLog, type Log } from '../../base/log.ts'
 import { SessionRefused, type Refusal } from '../session-refused.ts'
 import { createClosedWay, standardSchedule, type Schedule } from './closed-way.ts'
 import { createGuard, openPathReason, type OnOpenPath } from './guard.ts'
@@ -10,7 +11,7 @@ import type { Measured } from './measure.ts'
 import { notEnforced } from './not-enforced.ts'
 import { altogether, type Way } from './way-state.ts'
 
-const log = createLog({ level: 'silent' })
+const silent = createLog({ level: 'silent' })
 const quick: Schedule = { everyMilliseconds: 5, everyMillisecondsAtStart: 5, startMillisecondsMax: 1e9, askedMillisecondsMin: 1 }
 const never: Schedule = { ...quick, everyMilliseconds: 2 ** 30, everyMillisecondsAtStart: 2 ** 30 }
 const target = (database: string) => ({ database, hosts: [{ host: `${database}.test`, port: 5432 }] })
@@ -19,9 +20,14 @@ const outcome = (state: Way): Measured => {
   return state === 'Open' ? { state, addresses: ['10.0.0.1'], through: '10.0.0.1:5432' } : { state, addresses: [], why: 'nobody answers' }
 }
 
-type WorldOptions = { readonly onOpenPath?: OnOpenPath; readonly schedule?: Schedule; readonly databases?: readonly string[] }
+type WorldOptions = {
+  readonly log?: Log
+  readonly onOpenPath?: OnOpenPath
+  readonly schedule?: Schedule
+  readonly databases?: readonly string[]
+}
 
-function createWorld(t: TestContext, { onOpenPath = 'Block', schedule = quick, databases = ['orders'] }: WorldOptions = {}) {
+function createWorld(t: TestContext, { onOpenPath = 'Block', schedule = quick, databases = ['orders'], log = silent }: WorldOptions = {}) {
   const now = new Map<string, Way>(databases.map((name) => [name, 'Unknown']))
   let measurements = 0
   const refusals = new Map<string, Refusal>()
@@ -70,6 +76,37 @@ test('a session’s first connection measures at once, and is refused with what 
   world.now.set('orders', 'Unknown')
   await admit(world)
   assert.equal(world.measurements(), 2, 'what was Closed once is not asked for again')
+})
+
+function keptLog() {
+  const lines: { level: string; from?: string; to?: string; state?: string }[] = []
+  const log = pino({ formatters: { level: (label) => ({ level: label }) } }, { write: (line: string) => void lines.push(JSON.parse(line)) })
+  return { log, said: () => lines.map(({ level, from, to, state }) => `${level} ${from === undefined ? state : `${from} to ${to}`}`) }
+}
+
+test('the log tells transitions: a way that is found closed is no warning, and what is not known yet is no line', async (t) => {
+  const { log, said } = keptLog()
+  const world = createWorld(t, { log })
+  world.start()
+  await world.more(3)
+  assert.deepEqual(said(), [])
+  world.now.set('orders', 'Closed')
+  await world.more(3)
+  assert.deepEqual(said(), ['info Unknown to Closed'])
+  world.now.set('orders', 'Open')
+  await world.more(3)
+  world.now.set('orders', 'Unknown')
+  await world.more(3)
+  assert.deepEqual(said().slice(1), ['error Closed to Open', 'warn Open to Unknown'])
+})
+
+test('a way that is not known when the start’s time is over is said once', async (t) => {
+  const { log, said } = keptLog()
+  const world = createWorld(t, { log, schedule: { ...quick, startMillisecondsMax: 0 } })
+  world.start()
+  await world.more(5)
+  assert.deepEqual(said(), ['warn Unknown'])
+  assert.match(JSON.stringify(world.way.state()), /Unknown/)
 })
 
 test('another database’s measurement lets nobody in, and many connections share one', async (t) => {

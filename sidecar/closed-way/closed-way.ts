@@ -64,6 +64,8 @@ type Known = {
   why: string
   wasClosed: boolean
   measuredAt: number
+  /** Whether the log has said anything of it. */
+  isTold: boolean
   running: Promise<void> | null
 }
 
@@ -87,7 +89,7 @@ export function createClosedWay({ targets, onOpenPath, measure, log, schedule = 
       if (JSON.stringify(known.get(target.database)?.target) !== JSON.stringify(target))
         known.set(target.database, {
           ...{ target, state: 'Unknown', addresses: [], why: 'nothing has been measured yet' },
-          ...{ wasClosed: false, measuredAt: 0, running: null },
+          ...{ wasClosed: false, measuredAt: 0, isTold: false, running: null },
         })
     }
   }
@@ -107,12 +109,16 @@ export function createClosedWay({ targets, onOpenPath, measure, log, schedule = 
     const from = database.state
     const moved = addresses.join() !== database.addresses.join()
     Object.assign(database, { state: to, addresses, why })
-    if (from !== to || database.measuredAt === 0) logChange(database, from)
+    const stayedUnknown = to === 'Unknown' && !database.isTold && performance.now() - begun >= schedule.startMillisecondsMax
+    if (from !== to || stayedUnknown) logChange(database, from)
     if (from !== to || moved) tell()
   }
 
-  function logChange({ target, state: to, addresses, why }: Known, from: Way): void {
-    const facts = { database: target.database, from, to, addresses }
+  /** A pod's first measurements often find nothing out, as its network is being made: that is said once the start's time is over. */
+  function logChange(database: Known, from: Way): void {
+    const { target, state: to, addresses, why } = database
+    const facts = { database: target.database, ...(from === to ? { state: to } : { from, to }), addresses }
+    database.isTold = true
     if (to === 'Open') log.error(facts, `database ${target.database} can be reached past the recording: ${why}`)
     else if (to === 'Closed') log.info(facts, `database ${target.database} cannot be reached past the recording`)
     else log.warn(facts, `whether database ${target.database} can be reached past the recording is not known: ${why}`)

@@ -11,8 +11,14 @@ export type DirectOutcome = 'connected' | 'failed' | 'undecided'
 
 export type DirectTry = (address: string, port: number) => Promise<DirectOutcome>
 
-/** What a closed way, or a server that is not there, looks like; every other error is about this process. */
-const failures = ['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN', 'EPERM', 'EACCES']
+/**
+ * What a closed way, or a server that is not there, looks like; every other error is about this process. EAFNOSUPPORT is a kernel without that
+ * family of addresses, which nobody in the pod can bring about; EADDRNOTAVAIL is left out, for whoever takes up all ports does.
+ */
+const failures = [
+  ...['ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN', 'EPERM', 'EACCES'],
+  'EAFNOSUPPORT',
+]
 const tryMillisecondsMax = 2_000
 
 export function createDirectTries({ millisecondsMax = tryMillisecondsMax }: { readonly millisecondsMax?: number } = {}): DirectTry {
@@ -38,6 +44,11 @@ function tryOnce(address: string, port: number, millisecondsMax: number): Promis
       resolve(outcome)
     }
     socket.once('connect', () => done('connected'))
-    socket.on('error', (error) => done(failures.includes(systemCodeOf(error) ?? '') ? 'failed' : 'undecided'))
+    socket.on('error', (error) => done(outcomeOf(systemCodeOf(error))))
   })
+}
+
+/** What the code of a connection's error says of the way. */
+export function outcomeOf(code: string | undefined): DirectOutcome {
+  return failures.includes(code ?? '') ? 'failed' : 'undecided'
 }

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import type { ReachedAddress } from '../tunnel/probing.ts'
-import { createDirectTries, type DirectTry } from './direct-tries.ts'
+import { createDirectTries, outcomeOf, type DirectTry } from './direct-tries.ts'
 import { createMeasure } from './measure.ts'
 
 async function listening(t: TestContext, host = '127.0.0.1', port = 0) {
@@ -162,4 +162,10 @@ test('who asks for an address that is being tried shares the try, and an address
   // Of a documentation range (RFC 5737): nothing answers, or there is no way at all.
   assert.equal(tries('192.0.2.1', 5432), tries('192.0.2.1', 5432))
   assert.equal(await tries('192.0.2.1', 5432), 'failed')
+})
+
+test('a kernel without IPv6 leaves an IPv6 address closed; what a pod can bring about itself decides nothing', () => {
+  assert.equal(outcomeOf('EAFNOSUPPORT'), 'failed')
+  for (const code of ['EADDRNOTAVAIL', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRINUSE', undefined])
+    assert.equal(outcomeOf(code), 'undecided', code)
 })

@@ -3,8 +3,8 @@
  *
  * Closed: no address takes a direct connection while the relay reaches one. Open: one took it, which is told at once, whatever the relay
  * says. Unknown: neither. Addresses are those that the relay resolves; what it said last is tried while it is asked, and when it does
- * not answer. Held per host: 16 addresses, which is all that the relay gives. Of many hosts the first, which the connection string names, are
- * measured each time and the others in turn.
+ * not answer. Held per host: 16 addresses, which is all that the relay gives; of more it gives others each time. Of many hosts the first, which
+ * the connection string names, are measured each time and the others in turn; of a pattern those alone that connection strings name.
  *
  * Not known: the relay shares its own answer among all who ask for up to 5 s, so a server that ends within that time can look Closed once.
  */

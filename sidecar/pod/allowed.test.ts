@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { effectiveMode, hostIsAllowed, problemsOf, type RealConnection } from './allowed.ts'
+import { effectiveMode, hostIsAllowed, isWholeName, problemsOf, type RealConnection } from './allowed.ts'
 
 const hosts = ['db.example.com', '*.prod.example.com', '10.1.2.3', '2001:db8::1']
 
@@ -35,6 +35,14 @@ for (const [host, expected] of [
   })
 }
 
+test('a dot at the end of a host, here or there, changes nothing of what is allowed', () => {
+  for (const host of ['db.corp', 'db.corp.'])
+    for (const dot of ['', '.']) {
+      for (const pattern of ['db.corp', '*.corp']) assert.ok(hostIsAllowed(host, [pattern + dot]), `${host} ${pattern}${dot}`)
+      for (const pattern of ['corp', '*.db.corp', 'xdb.corp']) assert.ok(!hostIsAllowed(host, [pattern + dot]), `${host} ${pattern}${dot}`)
+    }
+})
+
 test('a wildcard allows what lies below it and nothing else', () => {
   const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?$/)
   fc.assert(
@@ -44,6 +52,24 @@ test('a wildcard allows what lies below it and nothing else', () => {
     }),
   )
 })
+
+for (const [host, patterns, expected] of [
+  ['db.corp', ['db.corp.'], true],
+  ['DB.corp.', ['db.Corp.'], true],
+  ['db.corp', ['*.corp.'], true],
+  ['a.db.corp', ['*.corp.'], true],
+  ['db.corp', ['db.corp', '*.corp.'], true],
+  ['db.corp', ['db.corp'], false],
+  ['db.corp.', ['db.corp'], false],
+  ['db.corp', ['*.corp', 'other.corp.'], false],
+  ['corp', ['*.corp.'], false],
+  ['10.0.0.5', ['10.0.0.5'], false],
+  ['/run/postgresql', ['*.corp.'], false],
+] as const) {
+  test(`${host} is ${expected ? '' : 'not '}looked up as a whole name where ${patterns.join(' and ')} is allowed`, () => {
+    assert.equal(isWholeName(host, patterns), expected)
+  })
+}
 
 for (const [floor, written, expected] of [
   ['verify-full', null, 'verify-full'],

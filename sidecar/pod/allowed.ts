@@ -71,13 +71,23 @@ export function problemsOf(
 
 /** `*.example.com` is every name below, at any depth; an address is the same however it is written; case does not matter. */
 export function hostIsAllowed(host: string, allowed: readonly string[]): boolean {
+  return allowed.some((each) => covers(each, host))
+}
+
+/**
+ * Whether a host of the policy that covers the name ends with a dot, which says that such names are whole. Without one a name is first looked
+ * for in the pod's own file of hosts and in its namespace, where whoever makes pods and Services can make such a name.
+ */
+export function isWholeName(host: string, allowed: readonly string[]): boolean {
+  return isIP(plain(host)) === 0 && allowed.some((each) => each.endsWith('.') && covers(each, host))
+}
+
+function covers(allowed: string, host: string): boolean {
   const name = plain(host)
-  if (isIP(name) !== 0) return !name.includes('%') && allowed.some((each) => isIP(plain(each)) !== 0 && sameAddress(plain(each), name))
+  const pattern = plain(allowed)
+  if (isIP(name) !== 0) return !name.includes('%') && isIP(pattern) !== 0 && sameAddress(pattern, name)
   if (!/^[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/.test(name)) return false
-  return allowed.some((each) => {
-    const pattern = plain(each)
-    return pattern.startsWith('*.') ? name.endsWith(pattern.slice(1)) && name.length >= pattern.length : name === pattern
-  })
+  return pattern.startsWith('*.') ? name.endsWith(pattern.slice(1)) && name.length >= pattern.length : name === pattern
 }
 
 /** A dot at the end says that the name is complete; brackets are how URLs write IPv6. */

@@ -4,20 +4,11 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { Worker } from 'node:worker_threads'
-import { writeSidecarConfig, type SidecarConfig } from '../../crds/sidecar-config.ts'
+import { writeSidecarConfig } from '../../crds/sidecar-config.ts'
 import { takePodEnvironment } from './environment.ts'
 import { controlStoreUrl } from './settings.ts'
+import { testConfig as config } from './test-config.ts'
 
-const config: SidecarConfig = {
-  version: 1,
-  control: { url: 'https://steno-control.steno-system.svc:443', store: 'default' },
-  relay: null,
-  enforcement: { mode: 'CredentialsOnly', onOpenPath: 'Report' },
-  policy: { names: ['shop/orders'], hash: '0'.repeat(32) },
-  recording: { level: 'results', onFailure: 'block', spoolBytesMax: 1, spoolAgeMillisecondsMax: 1 },
-  terminationGraceSeconds: 30,
-  listeners: [],
-}
 const secrets = { STENO_SOURCE_0_DATABASE_URL: 'postgresql://u:secret@db/x', 'STENO_SOURCE_12_my.app-URL': 'secret', STENO_CA_0: 'PEM' }
 const others = { STENO_CONTROL_CA: 'PEM', STENO_CONTROL_PUBLIC_KEY: 'PEM', PATH: '/bin' }
 

@@ -94,7 +94,13 @@ async function start(
     { ...podPolicy.startSettings(way), addMetrics: (metrics) => (closedWay.addMetrics(metrics), reports.addMetrics(metrics)) },
     log,
   )
-  const reports = startReports({ recorder, storeUrl: settings.storeUrl, way: () => closedWay.state(), log })
+  const reports = startReports({
+    recorder,
+    storeUrl: settings.storeUrl,
+    way: () => closedWay.state(),
+    policy: () => podPolicy.facts(),
+    log,
+  })
   closedWay.onChange(() => reports.wayChanged())
   closedWay.start((reason, refusal) => recorder.setWay(reason, refusal))
   const policy = podPolicy.follow(recorder, way)

@@ -14,8 +14,11 @@ import { podUpstream } from './upstream.ts'
 /** A file is deleted whole: small ones keep what lies on the disk near what waits, for which the volume has 64 MiB to spare. */
 const spoolFileBytesMax = 8 * 1024 * 1024
 const reserveBytes = 1024 * 1024
-/** With TLS to the database a session takes about 0.3 MiB: this many leave room for the sealing thread and a large result. */
-const connectionsMax = 300
+/**
+ * With TLS to the database a session takes about 0.3 MiB, and as much again while the database does not take what it says. This many fit
+ * beside long statements (`held-statements.ts`) and the sealing thread, whatever an agent has them say.
+ */
+const connectionsMax = 200
 const recordWaitMilliseconds = 10_000
 const startupMillisecondsMax = 60_000
 /** When the sidecar is told to end, the agent's containers have ended, or have used up their time: little is worth waiting for. */

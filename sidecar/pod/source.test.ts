@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Listener } from '../../crds/sidecar-config.ts'
+import { placesOf } from '../upstream/addresses.ts'
 import { podUpstream } from './upstream.ts'
 
 const variable = 'STENO_SOURCE_0_DATABASE_URL'
@@ -48,6 +49,31 @@ test('a policy without TLS leaves the connection what it says; with an authority
   assert.deepEqual(unsaid.settings.tls.rootCertificates, { kind: 'public' })
   const system = of('postgresql://u:p@db.example.com/shop?sslrootcert=system')
   assert.ok(system.kind === 'fits' && system.settings.tls.mode === 'verify-full')
+})
+
+test('a name that the policy says is whole is looked up as it stands, and is otherwise what the connection string says', async () => {
+  const asked: string[] = []
+  const placesFor = async (hosts: string[], text: string) => {
+    const allowed = { ...listener.allowed, hosts }
+    const upstream = podUpstream({ ...listener, allowed }, new Map([[variable, text]]))
+    assert.ok(upstream.kind === 'fits')
+    for (const host of upstream.settings.hosts)
+      await placesOf(host, {
+        signal: AbortSignal.timeout(120_000),
+        shuffled: false,
+        lookUp: async (name) => {
+          asked.push(name)
+          return Promise.resolve([{ address: '10.0.0.5' }])
+        },
+      })
+    return upstream.settings.hosts.map(({ name }) => name).join()
+  }
+  const two = 'host=db.corp,a.replicas.corp user=u password=p dbname=shop'
+  assert.equal(await placesFor(['db.corp.', '*.replicas.corp'], two), 'db.corp,a.replicas.corp')
+  await placesFor(['db.corp', '*.replicas.corp.'], two)
+  await placesFor(['db.corp'], 'host=db.corp. user=u password=p dbname=shop')
+  await placesFor(['db.corp.'], 'host=db.corp. user=u password=p dbname=shop')
+  assert.deepEqual(asked, ['db.corp.', 'a.replicas.corp', 'db.corp', 'a.replicas.corp.', 'db.corp.', 'db.corp.'])
 })
 
 test('neither the home folder nor PG variables of the sidecar itself have a say', () => {

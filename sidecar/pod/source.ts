@@ -5,7 +5,7 @@
  * host: `mayBeShown` is false for what could be so.
  */
 import { messageOf } from '../../base/errors.ts'
-import type { Listener, LibpqPart } from '../../crds/sidecar-config.ts'
+import { libpqKeywordOf, type Listener, type LibpqPart } from '../../crds/sidecar-config.ts'
 import { BadConnectionString } from '../../postgres/connection-string-text.ts'
 import { readJdbc } from '../../postgres/connection-forms/jdbc-form.ts'
 import { readKeywords } from '../../postgres/connection-forms/keyword-form.ts'
@@ -25,16 +25,6 @@ export type ReadSource =
     }
   | { readonly kind: 'unreadable'; readonly problem: Problem }
 
-const keywordOf: Readonly<Record<LibpqPart, string>> = {
-  host: 'host',
-  hostaddr: 'hostaddr',
-  port: 'port',
-  user: 'user',
-  password: 'password',
-  database: 'dbname',
-  sslmode: 'sslmode',
-}
-
 export function readSource({ source }: Listener, values: ReadonlyMap<string, string>): ReadSource {
   if (source.kind === 'libpq') {
     const parts = Object.entries(source.variables) as [LibpqPart, string][]
@@ -43,7 +33,7 @@ export function readSource({ source }: Listener, values: ReadonlyMap<string, str
     const keywords = new Map<string, string>()
     for (const [part, variable] of parts) {
       const value = values.get(variable)!
-      if (value !== '') keywords.set(keywordOf[part], part === 'sslmode' ? (sslModeOf(value, 'require') ?? value) : value)
+      if (value !== '') keywords.set(libpqKeywordOf[part], part === 'sslmode' ? (sslModeOf(value, 'require') ?? value) : value)
     }
     return { kind: 'read', keywords, mayBeShown: true }
   }

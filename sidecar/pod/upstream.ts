@@ -9,7 +9,7 @@ import { messageOf } from '../../base/errors.ts'
 import type { Listener } from '../../crds/sidecar-config.ts'
 import { keywordText } from '../../postgres/connection-forms/keyword-form.ts'
 import { BadConnectionString, parseConnectionString, type ConnectionSettings, type SslMode } from '../../postgres/connection-string.ts'
-import { effectiveMode, problemsOf } from './allowed.ts'
+import { effectiveMode, isWholeName, problemsOf } from './allowed.ts'
 import { readSource, type Problem } from './source.ts'
 
 export type PodUpstream =
@@ -69,11 +69,9 @@ export function podUpstream(listener: Listener, values: ReadonlyMap<string, stri
   const verifies = mode === 'verify-full' || mode === 'verify-ca'
   const rootCertificates =
     authority.kind === 'pem' ? ({ kind: 'pem', text: authority.text } as const) : verifies ? ({ kind: 'public' } as const) : null
-  return {
-    kind: 'fits',
-    settings: { ...parsed, database: parsed.database ?? listener.allowed.databaseNames[0]!, tls: { ...parsed.tls, rootCertificates } },
-    warnings,
-  }
+  const hosts = parsed.hosts.map((host) => (isWholeName(host.name, listener.allowed.hosts) ? { ...host, isWhole: true as const } : host))
+  const database = parsed.database ?? listener.allowed.databaseNames[0]!
+  return { kind: 'fits', settings: { ...parsed, hosts, database, tls: { ...parsed.tls, rootCertificates } }, warnings }
 }
 
 type Authority =

@@ -39,6 +39,17 @@ test('under load without end sealing waits 8 seconds at most and then runs until
   assert.equal(after(201 * megabyte, 200 * megabyte), true, 'caught up: traffic goes first again')
 })
 
+test('what waited before sealing began to look counts', () => {
+  let time = 1_000_000
+  const deferral = createDeferral({ now: () => time, since: time - 7_000 })
+  for (let looks = 1; looks < 10; looks++) {
+    time += 100
+    assert.equal(deferral.holds(looks * megabyte, 0), true)
+  }
+  time += 100
+  assert.equal(deferral.holds(10 * megabyte, 0), false)
+})
+
 test('sealing does not wait once a quarter of a gigabyte does', () => {
   const { after } = world()
   assert.equal(after(255 * megabyte, 0), true)

@@ -9,11 +9,12 @@ const busyBytesPerSecond = 256 * 1024
 const waitingBytesMax = 256 * 1024 * 1024
 const waitingMillisecondsMax = 8_000
 
-export function createDeferral({ now = Date.now }: { readonly now?: () => number } = {}) {
+/** `since`: when what waits already began to wait, in milliseconds since the epoch. */
+export function createDeferral({ now = Date.now, since }: { readonly now?: () => number; readonly since?: number } = {}) {
   let seenBytes = 0
   let seenAt = now()
   /** When everything that had been written was read. */
-  let caughtUpAt = seenAt
+  let caughtUpAt = since ?? seenAt
   let isCatchingUp = false
 
   return {

@@ -13,7 +13,6 @@ import {
   type LedgerHead,
   type SealedLedgerEntry,
 } from '../../session/ledger.ts'
-import { segmentKey } from '../../session/object-keys.ts'
 import { putOnce } from '../../session/put-once.ts'
 import type { RecorderKey } from '../../session/recorder-key.ts'
 import { BadDocument } from '../../session/shape.ts'
@@ -21,16 +20,17 @@ import type { Store } from '../../session/stores/store.ts'
 
 export type LedgerWriter = Awaited<ReturnType<typeof openLedgerWriter>>
 
-/** The store's last entry is damaged, and the spool does not know what stood in it: no entry can name it as the one before. */
+/** The store's last entry is damaged or forged, and the spool does not know what stood in it: no entry can name it as the one before. */
 export class LedgerHeadDamaged extends KnownError {
   readonly code = 'LEDGER_HEAD_DAMAGED'
-  readonly remedy = 'Restore the entry from a copy of the store. Recording goes on into the spool until then.'
+  readonly remedy =
+    'Restore the entry from a copy of the store; delete it if `steno verify --all` says that it has no signature of the recorder and no copy has another. Recording goes on into the spool until then.'
   readonly safeToRetry = true
 }
 
 /**
  * Goes on behind the last entry. `onTailMissing` is told when the store lacks entries that this recorder is known to have stored,
- * `onHeadDamaged` when the last entry is damaged and the chain goes on from what the spool knows of it.
+ * `onHeadDamaged` when the last entry is damaged or forged and the chain goes on from what the spool knows of it.
  * @throws LedgerHeadDamaged, StoreUnavailable, BadDocument
  */
 export async function openLedgerWriter(options: {
@@ -51,12 +51,12 @@ export async function openLedgerWriter(options: {
   const ledger = createLedger({ key, head: isCut ? kept : found })
   let unstored: SealedLedgerEntry | null = null
   /** What the unstored entry goes on from. */
-  let before: LedgerHead | null = null
+  let beforeUnstored: LedgerHead | null = null
   let lastTime = options.lastTime ?? Date.now()
 
   async function findHead(known: LedgerHead | null): Promise<LedgerHead | null> {
     try {
-      return await findLedgerHead(store, key.id, known?.number ?? 0)
+      return await findLedgerHead(store, key.id, { publicKey: key.publicKey, from: known?.number ?? 0 })
     } catch (error) {
       if (!(error instanceof BadDocument)) throw error
       const last = await findLastLedgerNumber(store, key.id, known?.number ?? 0)
@@ -77,31 +77,33 @@ export async function openLedgerWriter(options: {
     lastTime = Date.now()
   }
 
-  /**
-   * A store that was emptied between a session's segments and the entry that names them: control takes no entry that names a session of
-   * which nothing is there, and would refuse this one for ever. What is left of it is entered under the same number.
-   */
-  async function leaveOutLost(refused: SealedLedgerEntry, events: readonly LedgerEvent[]): Promise<void> {
-    const named = [...new Set(events.flatMap((event) => ('session' in event ? [event.session] : [])))]
-    const lost = new Set<string>()
-    for (const session of named) if ((await store.head(segmentKey(session, 1))) === null) lost.add(session)
-    if (lost.size === 0 || (await store.head(refused.objectKey)) !== null) return
-    const left = events.filter((event) => !('session' in event && lost.has(event.session)))
-    ledger.withdraw(before)
-    unstored = ledger.entry(left.length > 0 ? left : [{ kind: 'heartbeat', openSessions: 0 }], Date.now())
-  }
-
   return {
     /** Resolves once the events are in the store's ledger. Call it again with the same events when it threw. */
     async enter(events: readonly LedgerEvent[]): Promise<void> {
-      before = unstored === null ? ledger.head() : before
+      unstored ??= ledger.entry(events, Date.now())
+      await keep(unstored)
+    },
+    /**
+     * The same for what the ledger can go on without: false when control does not take it, and the next entry gets its number. Call it again
+     * with the same events when it threw.
+     */
+    async enterUnlessRefused(events: readonly LedgerEvent[]): Promise<boolean> {
+      if (unstored === null) beforeUnstored = ledger.head()
       unstored ??= ledger.entry(events, Date.now())
       try {
         await keep(unstored)
+        return true
       } catch (error) {
-        if (error instanceof KnownError && error.code === 'CONTROL_REFUSED') await leaveOutLost(unstored, events)
-        throw error
+        const isRefused = error instanceof KnownError && error.code === 'CONTROL_REFUSED'
+        if (!isRefused || (await store.head(unstored.objectKey)) !== null) throw error
+        ledger.withdraw(beforeUnstored)
+        unstored = null
+        return false
       }
+    },
+    /** Of the last entry; 0 when there is none. */
+    get number(): number {
+      return ledger.head()?.number ?? 0
     },
     /** When the last entry was made, in milliseconds since the epoch. */
     get lastTime(): number {

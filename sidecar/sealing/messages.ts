@@ -24,6 +24,8 @@ export type SealingWork = {
   readonly isAwaited?: boolean
   /** See `hasten`; 0 for not. */
   readonly hastenedUntil?: number
+  /** Since when the thread's start has waited for traffic, in milliseconds since the epoch; left out where it has not. */
+  readonly deferredSince?: number
 }
 
 export type SealingStart =
@@ -42,7 +44,10 @@ export type FromSealer =
       readonly fields: Readonly<Record<string, string | number>>
     }
   | { readonly kind: 'stored'; readonly segments: number }
-  | { readonly kind: 'store-failed' }
+  /** `code` is that of the error, or of the system's. */
+  | { readonly kind: 'store-failed'; readonly code: string }
+  /** A session's records are set aside in the spool folder, and no store will have the rest of it. */
+  | { readonly kind: 'set-aside' }
   | { readonly kind: 'recovered' }
   /** What was in the spool when somebody asked to ship it is stored and in the ledger. */
   | { readonly kind: 'shipped' }

@@ -23,9 +23,16 @@ export type Rest = (milliseconds: number) => Promise<void>
  * Rests that can be cut short: `wake` ends those under way, and `longest`, asked for each, shortens those to come. For when somebody
  * waits: a store that is back is found then, not fifteen seconds later.
  */
-export function createRest({ longest }: { readonly longest: () => number }): { readonly rest: Rest; wake(): void } {
+export function createRest({ longest }: { readonly longest: () => number }): {
+  readonly rest: Rest
+  wake(): void
+  /** How long a rest of so many milliseconds would take now. */
+  lasting(milliseconds: number): number
+} {
   const sleeping = new Set<() => void>()
+  const lasting = (milliseconds: number): number => Math.min(milliseconds, longest())
   return {
+    lasting,
     rest: (milliseconds) =>
       new Promise((resolve) => {
         const end = (): void => {
@@ -33,7 +40,7 @@ export function createRest({ longest }: { readonly longest: () => number }): { r
           sleeping.delete(end)
           resolve()
         }
-        const timer = setTimeout(end, Math.min(milliseconds, longest()))
+        const timer = setTimeout(end, lasting(milliseconds))
         sleeping.add(end)
       }),
     wake() {

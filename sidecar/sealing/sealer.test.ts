@@ -4,11 +4,13 @@ import assert from 'node:assert/strict'
 import { closeSync, openSync, readFileSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { sha256Of } from '../../session/digest.ts'
 import { readSessionManifest, sessionIds } from '../../session/read-session.ts'
 import { readLedgerEntry } from '../../session/ledger.ts'
 import { ledgerKey, segmentKey } from '../../session/object-keys.ts'
 import { decodeRecords, recordType } from '../../session/records.ts'
-import { testSessionId } from '../../session/test-recording.ts'
+import { signDocument } from '../../session/signed-document.ts'
+import { testKey, testSessionId } from '../../session/test-recording.ts'
 import { listSpoolFiles } from '../spool/spool-files.ts'
 import { createSealingWorld, faults, type SealingWorld } from './test-world.ts'
 
@@ -340,4 +342,26 @@ test('a ledger whose last entry was damaged goes on behind the head that the spo
   assert.ok(world.kept.objects.has(ledgerKey(world.key.id, 4)))
   world.kept.objects.set(ledgerKey(world.key.id, 5), Buffer.from('damaged'))
   await assert.rejects(world.openLedger(), { code: 'LEDGER_HEAD_DAMAGED' })
+})
+
+// Goal: a recorder vouches for no entry that is not its own. Method: a well-made entry of another key, where a continuing recorder looks first.
+test('a ledger never goes on behind an entry that its recorder did not sign', async (t) => {
+  const world = createSealingWorld(t)
+  const event = { kind: 'heartbeat', openSessions: 0 } as const
+  const ledger = await world.openLedger()
+  for (let entry = 0; entry < 3; entry++) await ledger.enter([event])
+  const [own, forgedKey] = [world.kept.objects.get(ledgerKey(world.key.id, 3))!, testKey(8)]
+  const forge = (number: number): void => {
+    const entry = { ...readLedgerEntry(own).entry, number, events: [{ kind: 'recorder-stopped' }] as const }
+    world.kept.objects.set(ledgerKey(world.key.id, number), signDocument(entry, forgedKey).bytes)
+  }
+  forge(4)
+  await assert.rejects(world.openLedger(), { code: 'LEDGER_HEAD_DAMAGED', message: /not signed by its recorder/ })
+  world.kept.objects.delete(ledgerKey(world.key.id, 4))
+  forge(3)
+  await (await world.openLedger()).enter([event])
+  const fourth = readLedgerEntry(world.kept.objects.get(ledgerKey(world.key.id, 4))!).entry
+  assert.deepEqual([world.headsDamaged, fourth.previous], [[3], sha256Of(own)])
+  world.kept.objects.set(ledgerKey(world.key.id, 5), Buffer.alloc(5 * 1024 * 1024, ' '))
+  await assert.rejects(world.openLedger(), { code: 'LEDGER_HEAD_DAMAGED', message: /longer than any/ })
 })

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { createLog } from '../../base/log.ts'
@@ -13,7 +13,8 @@ import { defaultSegmentLimits } from '../settings.ts'
 import { createSharedSpoolPosition, spoolPosition } from '../spool/spool-position.ts'
 import { createSealing } from './sealing.ts'
 
-test('a recorder whose sealing thread never came to work has not stored everything', { timeout: 60_000 }, async (t) => {
+/** A recorder's sealing whose thread fails whenever it is started. */
+function failing(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), 'steno-sealing-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   writeFileSync(join(folder, 'recorder-key.pem'), 'no key', { mode: 0o600 })
@@ -36,8 +37,31 @@ test('a recorder whose sealing thread never came to work has not stored everythi
     log,
     meter: createMeter({ log }),
   })
+  return {
+    sealing,
+    async failed(): Promise<void> {
+      while (failures === 0) await sleep(5, undefined, { signal: t.signal })
+    },
+  }
+}
+
+test('a recorder whose sealing thread never came to work has not stored everything', { timeout: 120_000 }, async (t) => {
+  const { sealing, failed } = failing(t)
   sealing.wake()
-  while (failures === 0) await sleep(5, undefined, { signal: t.signal })
+  await failed()
   await sleep(50, undefined, { signal: t.signal }) // The thread is gone then, and the next is not there yet; either way it must not say yes.
   assert.equal(await sealing.stop({ waitMilliseconds: 10 }), false)
+})
+
+test('a thread that waits for traffic to pause is started all the same', { timeout: 120_000 }, async (t) => {
+  const { sealing, failed } = failing(t)
+  sealing.follow()
+  await failed()
+  await sealing.stop({ waitMilliseconds: 10 })
+})
+
+test('the end does not wait for a thread that waits for traffic: it starts one', { timeout: 120_000 }, async (t) => {
+  const { sealing, failed } = failing(t)
+  sealing.follow()
+  assert.equal(await sealing.stop({ waitMilliseconds: 600_000, hurried: failed() }), false)
 })

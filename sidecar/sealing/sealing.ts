@@ -10,6 +10,7 @@ import type { Log } from '../../base/log.ts'
 import type { Meter } from '../meter.ts'
 import type { SpoolPosition } from '../spool/spool-position.ts'
 import { createTraceReport } from '../statements/traces-report.ts'
+import { createDeferredStart } from './deferred-start.ts'
 import type { FromSealer, SealingStart, SealingWork, ToSealer } from './messages.ts'
 
 const restartMilliseconds = 1_000
@@ -48,6 +49,7 @@ export function createSealing({
   /** Those who wait for `shipped`. */
   const onShipped: (() => void)[] = []
   let isStoreAsked = false
+  const deferredStart = createDeferredStart({ position, openSessions, start: (deferredSince) => wake({ deferredSince }) })
   const heartbeat = setInterval(() => {
     if (next.kind === 'woken') wake()
   }, heartbeatWakeMilliseconds).unref()
@@ -55,9 +57,10 @@ export function createSealing({
     ended = resolve
   })
 
-  function start(): void {
+  function start(deferred: Pick<SealingWork, 'deferredSince'>): void {
+    deferredStart.cancel()
     const started = new Worker(new URL('./worker.ts', import.meta.url), {
-      workerData: { ...work, start: next, hastenedUntil } satisfies SealingWork,
+      workerData: { ...work, ...deferred, start: next, hastenedUntil } satisfies SealingWork,
       resourceLimits: { maxYoungGenerationSizeMb: nurseryMegabytes },
     })
     worker = started
@@ -71,7 +74,10 @@ export function createSealing({
           meter.segmentsStored(message.segments)
           break
         case 'store-failed':
-          meter.storeFailed()
+          meter.storeFailed(message.code)
+          break
+        case 'set-aside':
+          meter.sessionSetAside()
           break
         case 'recovered':
           isRecovered = true
@@ -106,22 +112,30 @@ export function createSealing({
     started.on('exit', () => {
       worker = null
       if (stopped) return
-      if (next.kind !== 'woken') setTimeout(wake, restartMilliseconds)
+      if (next.kind !== 'woken') setTimeout(() => wake(), restartMilliseconds)
+      else if (stopping) wake()
       // A session may have opened while the thread was on its way out.
-      else if (stopping || openSessions() > 0 || position.writtenBytes > position.releasedBytes) wake()
+      else if (openSessions() > 0 || position.writtenBytes > position.releasedBytes) follow()
     })
     if (stopping) started.postMessage({ kind: 'stop' } satisfies ToSealer)
     if (isStoreAsked) started.postMessage({ kind: 'store' } satisfies ToSealer)
     if (!stopping && onShipped.length > 0) started.postMessage({ kind: 'ship' } satisfies ToSealer) // The one before failed on the way.
   }
 
-  function wake(): void {
-    if (worker === null && !stopped) start()
+  function wake(deferred: Pick<SealingWork, 'deferredSince'> = {}): void {
+    if (worker === null && !stopped) start(deferred)
+  }
+
+  function follow(): void {
+    if (work.isAwaited === true) wake()
+    else if (worker === null && !stopped) deferredStart.begin()
   }
 
   return {
-    /** Makes sure that somebody follows the spool; called when a session opens and when an earlier process left something. */
-    wake,
+    /** Starts the thread when there is none; called when an earlier process left something. */
+    wake: () => wake(),
+    /** Makes sure that somebody follows the spool, once traffic lets him; called when a session opens. */
+    follow,
     /** Has what is in the spool now sealed and stored; false when that is still under way after `waitMilliseconds`. */
     async ship({ waitMilliseconds }: { readonly waitMilliseconds: number }): Promise<boolean> {
       if (stopping || stopped) return false // The end ships everything by itself.
@@ -144,11 +158,13 @@ export function createSealing({
     /** For so long records are sealed when they are a second old, busy or not. */
     hasten({ forMilliseconds }: { readonly forMilliseconds: number }): void {
       hastenedUntil = Date.now() + forMilliseconds
-      worker?.postMessage({ kind: 'hasten', until: hastenedUntil } satisfies ToSealer)
+      if (deferredStart.isWaiting) wake()
+      else worker?.postMessage({ kind: 'hasten', until: hastenedUntil } satisfies ToSealer)
     },
     /** Seals and stores what is left; false when that took longer than `waitMilliseconds`, or until `hurried`, and was given up. */
     async stop({ waitMilliseconds, hurried }: { readonly waitMilliseconds: number; readonly hurried?: Promise<void> }): Promise<boolean> {
       clearInterval(heartbeat)
+      deferredStart.cancel()
       if (worker === null && next.kind === 'first' && position.waitingBytes === 0) return true // Nobody ever came.
       stopping = true
       if (worker === null) wake()

@@ -1,30 +1,37 @@
 /**
  * One session on its way from the spool to the store: its records since the last segment, its statements, what is stored already.
  *
- * Decides nothing about when to seal; `sealer.ts` does. Holds the records of one segment and the statement tracker's state.
+ * Decides nothing about when to seal; `sealer.ts` does. Holds the records of one segment; what they say is `session-follower.ts`'s to know.
  */
-import { BadFrame } from '../../postgres/frame-header.ts'
+import { KnownError } from '../../base/errors.ts'
 import type { StatementSummary } from '../../postgres/statement.ts'
-import { statementJson } from '../../postgres/statement-json.ts'
-import { createStatementTracker } from '../../postgres/statement-tracker.ts'
-import type { Gap, PolicyChange, SessionClose, SessionIdentity } from '../../session/identity.ts'
+import type { SessionClose, SessionIdentity } from '../../session/identity.ts'
 import type { LedgerEvent } from '../../session/ledger.ts'
-import { readManifest, sealManifest, type ManifestSegment } from '../../session/manifest.ts'
+import { sealManifest, type ManifestSegment } from '../../session/manifest.ts'
 import { manifestKey, segmentKey, statementIndexKey } from '../../session/object-keys.ts'
 import { putOnce } from '../../session/put-once.ts'
 import type { RecorderKey } from '../../session/recorder-key.ts'
-import { recordFlag, recordType, type SessionRecord } from '../../session/records.ts'
+import { encodeRecord } from '../../session/records.ts'
 import { sealSegment } from '../../session/segment.ts'
-import { indexLineOf } from '../../session/statement-index.ts'
 import { sha256Of } from '../../session/digest.ts'
 import type { Store } from '../../session/stores/store.ts'
 import type { SessionTurn } from '../statements/observer.ts'
 import { ChunkedBytes } from './chunked-bytes.ts'
-import { createPolicyHistory } from './policy-history.ts'
-import { readStoredPart } from './stored-part.ts'
-
-/** What the statement tracker needs of a record; a decoded one and a cursor both have it. */
-type TrackedRecord = Pick<SessionRecord, 'type' | 'flags' | 'time' | 'payload'>
+import { isIndexOfScarceMemory, type ScarceMemory } from './scarce-memory.ts'
+import type { OwnLedger } from './own-ledger.ts'
+import { isSameBut, type OwnRecord } from './own-records.ts'
+import { isPassing } from './persist.ts'
+import { createSessionFollower, type FollowedRecord } from './session-follower.ts'
+import {
+  findNextSegment,
+  indexOf,
+  isIndexOfOtherRelease,
+  readNamedPart,
+  readOwnManifest,
+  sha256OfAll,
+  StoredPartForged,
+  type FoundSegment,
+} from './stored-part.ts'
 
 /** So many segments at most are stored before the ledger names them; after a crash that many are entered again, which is harmless. */
 export const segmentsUnenteredMax = 32
@@ -38,6 +45,8 @@ export function createSessionSealer(options: {
   readonly epoch: number
   readonly store: Store
   readonly key: RecorderKey
+  /** Says when the sessions together hold too much of what waits for answers. */
+  readonly memory: Pick<ScarceMemory, 'isScarce' | 'wasScarce'>
   /** True while a killed process's spool is recovered. */
   readonly recovered: boolean
   /** Told of each statement that ends in a record which is not stored yet. */
@@ -48,77 +57,33 @@ export function createSessionSealer(options: {
   const { identity, store, key, epoch } = options
   const session = identity.session
   const segments: ManifestSegment[] = []
-  const gaps: Gap[] = []
-  let close: SessionClose | null = null
+  /** Of a session whose manifest was found; that of another stands in its records. */
+  let foundClose: SessionClose | null = null
+  const close = (): SessionClose | null => foundClose ?? follower.close
   let wasRecovered = options.recovered
   let opened = false
-  /** The number of the segment that the next statement's index line belongs to. */
-  let indexedSegment = 1
-  const indexLines = new ChunkedBytes()
-  let indexedStatements = 0
-  /** While records are read again that the store has: their statements have been told. */
+  /** While records are read again that the ledger says are stored. */
   let isTakingOver = false
+  /** A segment that the store has, no ledger names, and the next records of the spool must be. */
+  let awaited: FoundSegment | null = null
+  /** Why the object that lies in its place cannot be taken for this recorder's. */
+  let doubt: KnownError | null = null
+  /** Statements of records that the store has were told by who stored them. */
+  const isTold = (): boolean => isTakingOver || awaited !== null || doubt !== null
 
   const pending = new ChunkedBytes()
   let pendingRecords = 0
   let firstTime = 0
-  let lastTime = 0
   let firstStart = 0
   let end = 0
 
-  const policies = createPolicyHistory(identity.policy?.hash ?? null)
   const recordsTo = (): number => segments.at(-1)?.records.to ?? 0
-
-  const tracker = createStatementTracker({
-    serverParameters: identity.serverParameters,
-    onStatement(statement) {
-      indexLines.addText(indexLineOf(session, indexedSegment, statementJson(statement), policies.at(statement.place.first)))
-      indexedStatements++
-      if (!isTakingOver) options.onStatement(identity, statement)
-    },
+  const follower = createSessionFollower({
+    identity,
+    memory: options.memory,
+    onStatement: (statement) => !isTold() && options.onStatement(identity, statement),
+    onSession: (what) => !isTold() && options.onSession(identity, what),
   })
-
-  function clearIndex(): void {
-    indexLines.clear()
-    indexedStatements = 0
-  }
-
-  /** Behind damage a record may begin amid a frame. What cannot be followed has no line in the index up to the next gap; it is stored all the same. */
-  function follow(push: () => void): void {
-    try {
-      push()
-    } catch (error) {
-      if (!(error instanceof BadFrame)) throw error
-    }
-  }
-
-  function track(record: TrackedRecord, ordinal: number): void {
-    lastTime = record.time
-    switch (record.type) {
-      case recordType.sessionOpen:
-        if (!isTakingOver) options.onSession(identity, { kind: 'opened' })
-        break
-      case recordType.frontend:
-        follow(() => tracker.frontend(record.payload, record.time, ordinal, (record.flags & recordFlag.redacted) !== 0))
-        break
-      case recordType.backend:
-        follow(() => tracker.backend(record.payload, record.time, ordinal))
-        break
-      case recordType.gap:
-        tracker.gap(record.time, ordinal)
-        gaps.push(JSON.parse(record.payload.toString('utf8')) as Gap)
-        break
-      case recordType.policyChange:
-        policies.changed(ordinal, (JSON.parse(record.payload.toString('utf8')) as PolicyChange).policy.hash)
-        break
-      case recordType.sessionClose:
-        tracker.close(record.time, ordinal)
-        close = JSON.parse(record.payload.toString('utf8')) as SessionClose
-        if (!isTakingOver) options.onSession(identity, { kind: 'closed', close })
-        break
-      default:
-    }
-  }
 
   function manifestEvents(): { readonly manifest: Buffer; readonly event: LedgerEvent } {
     const sealed = sealManifest(
@@ -126,12 +91,12 @@ export function createSessionSealer(options: {
         session,
         identity,
         opened: identity.opened,
-        closed: close!.closed,
-        close: close!,
+        closed: close()!.closed,
+        close: close()!,
         segments,
         statements: segments.reduce((sum, segment) => sum + segment.index.statements, 0),
-        gaps,
-        recovered: wasRecovered || close!.recovered,
+        gaps: follower.gaps,
+        recovered: wasRecovered || close()!.recovered,
       },
       key,
     )
@@ -146,6 +111,84 @@ export function createSessionSealer(options: {
     return [...opening, ...segments.slice(-segmentsUnenteredMax).map(storedEvent)]
   }
 
+  /** The segment that lies where the one behind `before` goes. What cannot be believed of it is a doubt, for when the first record is compared. */
+  async function lookBehind(before: ManifestSegment | null): Promise<void> {
+    const [number, from] = [(before?.number ?? 0) + 1, before?.records.to ?? 0]
+    const previous = before?.sha256 ?? null
+    try {
+      awaited = await findNextSegment(store, { identity, recorder: key.id, number, previous, from, spoolNumber: options.number, epoch })
+    } catch (error) {
+      if (!(error instanceof KnownError) || isPassing(error)) throw error
+      doubt = error
+    }
+  }
+
+  function differsFrom({ header, bodySha256 }: FoundSegment): boolean {
+    const isSame =
+      header.records.to === recordsTo() + pendingRecords &&
+      header.rawBytes === pending.length &&
+      header.firstTime === firstTime &&
+      header.lastTime === follower.lastTime &&
+      header.spoolEnd.offset === end &&
+      header.last === (close() !== null) &&
+      (options.recovered || !header.recovered) &&
+      bodySha256 === sha256OfAll(pending.pieces())
+    return !isSame
+  }
+
+  function sealPending() {
+    const number = segments.length + 1
+    const records = { from: recordsTo(), to: recordsTo() + pendingRecords }
+    const sealed = sealSegment(
+      {
+        session,
+        number,
+        recorder: key.id,
+        previous: segments.at(-1)?.sha256 ?? null,
+        records,
+        firstTime,
+        lastTime: follower.lastTime,
+        spoolEnd: { file: epoch, offset: end },
+        last: close() !== null,
+        recovered: options.recovered,
+        identity,
+      },
+      pending.pieces(),
+    )
+    const indexBytes = follower.index()
+    const index = {
+      key: statementIndexKey(session, number),
+      sha256: sha256Of(indexBytes),
+      bytes: indexBytes.length,
+      statements: follower.indexedStatements,
+    }
+    const { sha256, bytes, rawBytes } = sealed
+    const segment: ManifestSegment = { number, key: segmentKey(session, number), sha256, bytes: bytes.length, rawBytes, records, index }
+    return { segment, bytes, indexBytes }
+  }
+
+  /** The events of a segment that is stored, with its index; with it the pending records are. */
+  async function keep(segment: ManifestSegment): Promise<LedgerEvent[]> {
+    segments.push(segment)
+    try {
+      const events: LedgerEvent[] = opened ? [] : [{ kind: 'session-opened', session, opened: identity.opened }]
+      events.push(storedEvent(segment))
+      if (close() !== null) {
+        const { manifest, event } = manifestEvents()
+        await putOnce(store, manifestKey(session), manifest)
+        events.push(event)
+      }
+      opened = true
+      follower.beginIndex(segment.number + 1)
+      pending.clear()
+      pendingRecords = 0
+      return events
+    } catch (error) {
+      segments.pop() // The next try keeps the same records again.
+      throw error
+    }
+  }
+
   function storedEvent(segment: ManifestSegment): LedgerEvent {
     const { number, key: objectKey, sha256, bytes, index, records } = segment
     return {
@@ -157,7 +200,7 @@ export function createSessionSealer(options: {
       bytes,
       index,
       records,
-      last: close !== null && segment === segments.at(-1),
+      last: close() !== null && segment === segments.at(-1),
     }
   }
 
@@ -165,62 +208,117 @@ export function createSessionSealer(options: {
     session,
     number: options.number,
     /**
-     * Takes over what an earlier process stored, so that sealing goes on behind it; call it before `add`. Gives the
-     * events that the ledger may lack.
+     * Takes over what an earlier process stored, so that sealing goes on behind it; call it once, before `add`. Gives the events that the
+     * ledger may lack. What the ledger does not name is taken over by `adopt`.
+     * @throws StoredPartForged and what reading its objects throws
      */
-    async takeOver(): Promise<{ readonly spoolEnd: number; readonly events: LedgerEvent[] }> {
+    async takeOver(ledger: OwnLedger): Promise<{ readonly spoolEnd: number; readonly events: LedgerEvent[] }> {
       const found = await store.get(manifestKey(session))
       if (found !== null) {
         // Closed and whole: there is nothing to go on from, and reading a long session again would be in vain.
-        const { manifest, document } = readManifest(found)
+        const { manifest, sha256 } = readOwnManifest(found, { identity, key, storedAs: manifestKey(session) })
         segments.push(...manifest.segments)
-        close = manifest.close
-        const event: LedgerEvent = {
-          kind: 'session-closed',
-          session,
-          manifest: { key: manifestKey(session), sha256: document.sha256 },
-          segments: segments.length,
-        }
+        foundClose = manifest.close
+        const stored = { key: manifestKey(session), sha256 }
+        const event: LedgerEvent = { kind: 'session-closed', session, manifest: stored, segments: segments.length }
         return { spoolEnd: Number.MAX_SAFE_INTEGER, events: [...unenteredEvents(), event] }
       }
+      const last = await ledger.lastStored(session)
+      if (last === null) {
+        await lookBehind(null)
+        return { spoolEnd: 0, events: [] }
+      }
       isTakingOver = true
-      const stored = await readStoredPart(store, identity, {
-        segment(number) {
-          indexedSegment = number
-          clearIndex()
-        },
-        record: track,
-        index: () => Buffer.concat(indexLines.pieces()),
-      })
+      const sink = {
+        segment: follower.beginIndex,
+        record: follower.track,
+        index: follower.index,
+      }
+      const stored = await readNamedPart(store, { identity, recorder: key.id, last, ledger, sink })
       isTakingOver = false
-      clearIndex()
-      if (stored === null) return { spoolEnd: 0, events: [] }
       segments.push(...stored.segments)
-      indexedSegment = segments.length + 1
+      follower.beginIndex(segments.length + 1)
       wasRecovered ||= stored.recovered
       opened = true
-      const events: LedgerEvent[] = unenteredEvents()
-      if (stored.isLast) {
-        const { manifest, event } = manifestEvents()
-        await putOnce(store, manifestKey(session), manifest)
-        events.push(event)
+      if (!stored.isLast) {
+        await lookBehind(segments.at(-1)!)
+        return { spoolEnd: stored.spoolEnd, events: [] }
       }
-      return { spoolEnd: stored.spoolEnd, events }
+      const { manifest, event } = manifestEvents()
+      await putOnce(store, manifestKey(session), manifest)
+      return { spoolEnd: stored.spoolEnd, events: [event] }
+    },
+    /** Whether something lies in the store where the pending records go: it must be compared with them before anything is sealed. */
+    get isAwaiting(): boolean {
+      return awaited !== null || doubt !== null
+    },
+    /**
+     * Takes the segment that an earlier process stored without entering it into the ledger, once all its records were added; null before
+     * that. `isAll`: no more of them will come. Safe to call again when it threw.
+     * @throws StoredPartForged, and what `takeOver` does, when it is not exactly what the spool holds
+     */
+    async adopt({ isAll }: { readonly isAll: boolean }): Promise<LedgerEvent[] | null> {
+      if (doubt !== null) throw doubt
+      if (awaited === null) return null
+      const found = awaited
+      const { number, records, rawBytes } = found.header
+      if (!isAll && recordsTo() + pendingRecords < records.to && pending.length < rawBytes) return null
+      const objectKey = segmentKey(session, number)
+      if (differsFrom(found)) {
+        doubt = new StoredPartForged(`${objectKey} holds something else than the spool, and no ledger names it`)
+        throw doubt
+      }
+      const made = follower.index()
+      const isGenuine = (other: Buffer): boolean =>
+        isIndexOfOtherRelease(other, made, identity) || (options.memory.wasScarce && isIndexOfScarceMemory(other, made))
+      const index = await indexOf(store, session, number, made, isGenuine)
+      wasRecovered ||= found.header.recovered
+      const events = await keep({ number, key: objectKey, sha256: found.sha256, bytes: found.bytes, rawBytes, records, index })
+      awaited = null
+      return events
+    },
+    /** To be called when `adopt` gave events and the session goes on: whether more is stored. Safe to call again when it threw. */
+    lookFurther: (): Promise<void> => lookBehind(segments.at(-1) ?? null),
+    /**
+     * What the ledger is to say of pending records that the store does not take: that they were recorded, by the digest of the segment that
+     * they would be. Whoever verifies finds that the store has another, or none.
+     */
+    claim(): LedgerEvent[] {
+      if (pendingRecords === 0) return []
+      const { segment } = sealPending()
+      const events: LedgerEvent[] = opened ? [] : [{ kind: 'session-opened', session, opened: identity.opened }]
+      segments.push(segment)
+      events.push(storedEvent(segment))
+      if (close() !== null) events.push(manifestEvents().event)
+      segments.pop()
+      return events
+    },
+    /** Adds a record that sealing itself makes; the one of an earlier start, where the store has it already. */
+    note(own: OwnRecord, position: number): void {
+      const before = awaited?.ownRecords.get(recordsTo() + pendingRecords)
+      const isThere = before !== undefined && isSameBut(before, own)
+      const record = isThere ? before : { ...own, flags: 0, session: options.number, time: Math.max(Date.now(), follower.lastTime) }
+      const bytes = encodeRecord(record)
+      this.add(record, { bytes, from: 0, to: bytes.length }, position, position)
     },
     /** Adds a record, which stands in `bytes` from `from` to `to` and in the spool from `start` to `recordEnd`. */
-    add(record: TrackedRecord, { bytes, from, to }: { bytes: Buffer; from: number; to: number }, start: number, recordEnd: number): void {
+    add(record: FollowedRecord, { bytes, from, to }: { bytes: Buffer; from: number; to: number }, start: number, recordEnd: number): void {
       if (pendingRecords === 0) {
         firstTime = record.time
         firstStart = start
       }
-      track(record, recordsTo() + pendingRecords)
+      follower.track(record, recordsTo() + pendingRecords)
       pending.add(bytes, from, to)
       pendingRecords++
       end = recordEnd
     },
+    /** What is held until the database answers, or as long as it has a name, about. */
+    get trackedBytes(): number {
+      return follower.weight
+    },
     /** What is held until the next segment: records and their index. */
     get pendingBytes(): number {
-      return pending.length + indexLines.length
+      return pending.length + follower.indexBytes
     },
     /** The records that are not stored; valid until the next `add`. */
     pendingRecords: (): readonly Buffer[] => pending.pieces(),
@@ -233,7 +331,7 @@ export function createSessionSealer(options: {
       return pendingRecords === 0 ? null : firstStart
     },
     get lastTime(): number {
-      return lastTime
+      return follower.lastTime
     },
     /** Whether a segment of it is stored. */
     get isKnownToStore(): boolean {
@@ -244,10 +342,10 @@ export function createSessionSealer(options: {
       return segments.length
     },
     get isClosed(): boolean {
-      return close !== null
+      return close() !== null
     },
     get isEnded(): boolean {
-      return close !== null && pendingRecords === 0
+      return close() !== null && pendingRecords === 0
     },
 
     /**
@@ -256,62 +354,10 @@ export function createSessionSealer(options: {
      */
     async seal(): Promise<LedgerEvent[]> {
       if (pendingRecords === 0) return []
-      const number = segments.length + 1
-      const records = { from: recordsTo(), to: recordsTo() + pendingRecords }
-      const sealed = sealSegment(
-        {
-          session,
-          number,
-          recorder: key.id,
-          previous: segments.at(-1)?.sha256 ?? null,
-          records,
-          firstTime,
-          lastTime,
-          spoolEnd: { file: epoch, offset: end },
-          last: close !== null,
-          recovered: options.recovered,
-          identity,
-        },
-        pending.pieces(),
-      )
-      const indexBytes = Buffer.concat(indexLines.pieces())
-      const index = {
-        key: statementIndexKey(session, number),
-        sha256: sha256Of(indexBytes),
-        bytes: indexBytes.length,
-        statements: indexedStatements,
-      }
-      const objectKey = segmentKey(session, number)
-      await putOnce(store, objectKey, sealed.bytes)
-      await putOnce(store, index.key, indexBytes)
-      const segment: ManifestSegment = {
-        number,
-        key: objectKey,
-        sha256: sealed.sha256,
-        bytes: sealed.bytes.length,
-        rawBytes: sealed.rawBytes,
-        records,
-        index,
-      }
-      segments.push(segment)
-      try {
-        const events: LedgerEvent[] = opened ? [] : [{ kind: 'session-opened', session, opened: identity.opened }]
-        events.push(storedEvent(segment))
-        if (close !== null) {
-          const { manifest, event } = manifestEvents()
-          await putOnce(store, manifestKey(session), manifest)
-          events.push(event)
-        }
-        opened = true
-        indexedSegment = number + 1
-        clearIndex()
-        pending.clear()
-        pendingRecords = 0
-        return events
-      } catch (error) {
-        segments.pop() // The next try seals the same records again.
-        throw error
-      }
+      const { segment, bytes, indexBytes } = sealPending()
+      await putOnce(store, segment.key, bytes)
+      await putOnce(store, segment.index.key, indexBytes)
+      return keep(segment)
     },
   }
 }

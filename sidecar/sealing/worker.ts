@@ -2,19 +2,20 @@
  * The sealing thread: first recovers the spools of processes that are gone, then follows the running one until told to stop or
  * until there is nothing to do.
  *
- * Traffic goes first: the thread's priority is the lowest, and while much is being said it lets the spool grow a little.
+ * Traffic goes first: the thread's priority is the lowest, and while much is being said it lets the spool grow a little. Once it is told
+ * to stop there is no traffic to go first, and it gets the priority of the connections where the system lets it have it.
  */
 import { readlinkSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
-import { KnownError, messageOf } from '../../base/errors.ts'
+import { KnownError, messageOf, systemCodeOf } from '../../base/errors.ts'
 import { invariant } from '../../base/invariant.ts'
 import type { LedgerEvent } from '../../session/ledger.ts'
 import { loadOrCreateRecorderKey, publishRecorder } from '../../session/recorder-key.ts'
 import { openStore } from '../../session/stores/open-store.ts'
-import { RecorderForgotten } from '../../session/stores/store.ts'
+import { RecorderForgotten, StoreUnavailable } from '../../session/stores/store.ts'
 import { listSpoolFiles } from '../spool/spool-files.ts'
 import { watchStore } from '../metrics-store.ts'
 import { spoolPosition } from '../spool/spool-position.ts'
@@ -26,7 +27,9 @@ import { createGarbageCollection } from './garbage.ts'
 import { createDeferral } from './deferral.ts'
 import { openLedgerWriter } from './ledger-writer.ts'
 import type { FromSealer, SealingWork, ToSealer } from './messages.ts'
+import { createRepeatedFailures } from './repeated-failures.ts'
 import { createPersist, createRest, isPassing, type Persist } from './persist.ts'
+import { forgetScarceMemory } from './scarce-memory.ts'
 import { createSealer, type SealerEvents } from './sealer.ts'
 import { createSpoolReader } from './spool-reader.ts'
 
@@ -56,6 +59,7 @@ const log = (level: 'info' | 'warn' | 'error', text: string, fields: Record<stri
 
 const garbage = createGarbageCollection()
 
+let isLowered = false
 let stop = false
 let shipAsked = false
 /** Agents wait for the store, from when they ask until they are answered. */
@@ -70,6 +74,7 @@ port.on('message', (message: ToSealer) => {
   switch (message.kind) {
     case 'stop':
       stop = true
+      raisePriority()
       break
     case 'ship':
       shipAsked = true
@@ -100,6 +105,7 @@ const events: SealerEvents = {
     else log('error', `the spool is damaged: ${what}`, { file: path.basename(file), position: at, bytes: lostBytes })
   },
   onSetAside({ session, error, path: file }) {
+    say({ kind: 'set-aside' })
     log('error', `a session cannot be stored any more, and its records are set aside in the spool folder: ${error.message}`, {
       session,
       file: path.basename(file),
@@ -107,19 +113,29 @@ const events: SealerEvents = {
       remedy: error.remedy,
     })
   },
+  onUnclaimed(session) {
+    log('error', 'control does not let the ledger name what was set aside of a session, so that steno verify cannot name it', {
+      session,
+      remedy: 'Run `steno verify --all`, and find out who wrote what lies in the store under the names of this session.',
+    })
+  },
 }
 
 const counts = work.counts ?? null
 const watch = counts === null ? null : watchStore(counts.store)
+const repeatedFailures = createRepeatedFailures()
 const trying = createPersist({
   signal: new AbortController().signal,
   rest: rests.rest,
   onFailed(error, retryMilliseconds) {
-    say({ kind: 'store-failed' })
+    say({ kind: 'store-failed', code: failureCodeOf(error) })
     const fields = error instanceof KnownError ? { code: error.code, remedy: error.remedy } : {}
+    const untold = repeatedFailures.next(failureCodeOf(error))
+    if (untold === null) return
     log(isPassing(error) ? 'warn' : 'error', `the store did not take a recording, which stays in the spool: ${messageOf(error)}`, {
       ...fields,
-      retryMilliseconds,
+      ...(untold > 0 ? { times: untold + 1 } : {}),
+      retryMilliseconds: rests.lasting(retryMilliseconds),
     })
   },
 })
@@ -176,6 +192,7 @@ if (work.start.kind === 'first') {
   await enter({ kind: 'recorder-started', steno: work.stenoVersion, spool: os.hostname() })
   live?.recovering(true)
   await recover()
+  forgetScarceMemory(work.spoolFolder, work.epoch)
   live?.recovering(false)
   say({ kind: 'recovered' })
 } else await persist(publishIfForgotten, 'known')
@@ -227,6 +244,11 @@ async function recover(): Promise<void> {
   }
 }
 
+function failureCodeOf(error: unknown): string {
+  if (error instanceof StoreUnavailable && error.toldCode !== '') return error.toldCode
+  return error instanceof KnownError ? error.code : (systemCodeOf(error) ?? 'UNKNOWN')
+}
+
 /** What other processes left counts against what may wait, until it is stored. */
 function tellEarlier(): void {
   position.setEarlier(listSpoolFiles(work.spoolFolder).filter(({ epoch }) => epoch !== work.epoch))
@@ -249,7 +271,7 @@ async function follow(): Promise<'stopped' | 'idle'> {
   })
   let busyAt = Date.now()
   let readAt = busyAt
-  const deferral = createDeferral()
+  const deferral = createDeferral(work.deferredSince === undefined ? {} : { since: work.deferredSince })
   let roundAt = -Infinity
   for (;;) {
     const isLast = stop
@@ -324,8 +346,23 @@ async function follow(): Promise<'stopped' | 'idle'> {
 function lowerPriority(): void {
   if (process.platform !== 'linux') return
   try {
-    os.setPriority(Number(path.basename(readlinkSync('/proc/thread-self'))), niceness)
+    setNiceness(niceness)
+    isLowered = true
   } catch (error) {
     log('info', `the sealing thread keeps the priority of the connections: ${messageOf(error)}`)
   }
+}
+
+/** Takes the right to raise a priority (CAP_SYS_NICE, or a limit RLIMIT_NICE); without it the thread goes on as it is, and only takes longer. */
+function raisePriority(): void {
+  if (!isLowered) return
+  try {
+    setNiceness(os.getPriority(process.pid))
+  } catch {
+    return
+  }
+}
+
+function setNiceness(value: number): void {
+  os.setPriority(Number(path.basename(readlinkSync('/proc/thread-self'))), value)
 }

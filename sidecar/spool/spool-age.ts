@@ -15,7 +15,7 @@ export function createSpoolAge({ millisecondsMax }: { readonly millisecondsMax: 
   return {
     /** Bytes were written from the spool position `at` on. */
     wrote(at: number, time: number): void {
-      const last = marks.at(-1)
+      const last = marks[marks.length - 1]
       if (last !== undefined && Math.abs(time - last.time) < stretchMilliseconds) return
       if (marks.length >= 2 * marksMax) marks.splice(1, 1) // A clock that jumps back and forth; the oldest is the one that counts.
       marks.push({ at, time })

@@ -4,7 +4,9 @@
  *   spool-<epoch>-<start>.log   records; `epoch` is the process's start in milliseconds, `start` the position of its first byte
  *   reserve                     room that is given back to the file system when it is full, so that sessions can be sealed
  *   set-aside-<session>.log   records of a session that the store cannot take any more; steno deletes none
- *   recorder-key.pem, ledger-head.json, policy-document, lock
+ *   scarce-<epoch>              that memory was scarce in that process; see sealing/scarce-memory.ts
+ *   lock, lock.1, lock.2…       see spool-lock.ts
+ *   recorder-key.pem, ledger-head.json, policy-document
  */
 import { readdirSync, statSync } from 'node:fs'
 import path from 'node:path'

@@ -7,11 +7,11 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { listSpoolFiles } from './spool-files.ts'
 import { createSharedSpoolPosition, spoolPosition } from './spool-position.ts'
-import { createSpoolWriter, defaultSpoolLimits, type SpoolLimits } from './spool-writer.ts'
+import { createSpoolWriter, defaultSpoolLimits, LiveSpoolLimits, type SpoolLimits } from './spool-writer.ts'
 
 type Disk = (descriptor: number, bytes: Buffer, offset: number, length: number, position: number) => number
 
-function createWorld(t: TestContext, limits: Partial<SpoolLimits> = {}, disk: Disk = writeSync) {
+function createWorld(t: TestContext, limits: Partial<SpoolLimits> | LiveSpoolLimits = {}, disk: Disk = writeSync) {
   const folder = mkdtempSync(join(tmpdir(), 'steno-spool-writer-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   const position = spoolPosition(createSharedSpoolPosition())
@@ -19,7 +19,7 @@ function createWorld(t: TestContext, limits: Partial<SpoolLimits> = {}, disk: Di
     folder,
     epoch: 1_000,
     position,
-    limits: { ...defaultSpoolLimits, reserveBytes: 0, ...limits },
+    limits: limits instanceof LiveSpoolLimits ? limits : { ...defaultSpoolLimits, reserveBytes: 0, ...limits },
     filePreamble: () => Buffer.from('<'),
     write: disk as typeof writeSync,
   })
@@ -121,6 +121,21 @@ test('more than may wait for the store is refused until the store has taken some
   assert.equal(writer.append(Buffer.from('x')), null)
 })
 
+test('limits that change while the spool is open hold from the next append on', (t) => {
+  let live = { unshippedBytesMax: 1_000, unshippedMillisecondsMax: 60_000 }
+  const limits = new LiveSpoolLimits({ ...defaultSpoolLimits, fileBytesMax: 500, reserveBytes: 0 }, () => live)
+  assert.deepEqual([limits.fileBytesMax, limits.reserveBytes], [500, 0])
+  const { writer, position } = createWorld(t, limits)
+  assert.equal(writer.append(Buffer.alloc(100)), null)
+  live = { ...live, unshippedBytesMax: 50 }
+  assert.equal(writer.append(Buffer.alloc(100))?.code, 'SPOOL_FULL')
+  live = { unshippedBytesMax: 1_000, unshippedMillisecondsMax: 60_000 }
+  position.oldestTime = Date.now() - 30_000
+  assert.equal(writer.append(Buffer.alloc(100)), null)
+  live = { ...live, unshippedMillisecondsMax: 20_000 }
+  assert.equal(writer.append(Buffer.alloc(100))?.code, 'SPOOL_OLD')
+})
+
 test('what has waited too long for the store is refused until the store has taken it', (t) => {
   const { writer, position } = createWorld(t, { unshippedMillisecondsMax: 1_000 })
   position.oldestTime = Date.now() - 60_000
@@ -132,11 +147,11 @@ test('what has waited too long for the store is refused until the store has take
 test('what waits is as old as it is also while nobody reads the spool', async (t) => {
   const { writer, position } = createWorld(t, { unshippedMillisecondsMax: 20 })
   assert.equal(writer.append(Buffer.from('x')), null)
-  assert.ok(Date.now() - writer.oldestTime < 1_000)
+  assert.ok(Date.now() - writer.oldestTime() < 60_000)
   await new Promise((resolve) => setTimeout(resolve, 50))
   assert.equal(writer.append(Buffer.from('x'))?.code, 'SPOOL_OLD')
   position.releasedBytes = position.writtenBytes
-  assert.equal(writer.oldestTime, 0)
+  assert.equal(writer.oldestTime(), 0)
   assert.equal(writer.append(Buffer.from('x')), null)
 })
 

@@ -31,6 +31,28 @@ export const defaultSpoolLimits: SpoolLimits = {
   reserveBytes: 1024 * 1024,
 }
 
+/** Limits of which two may change while the spool is open. A class, since an object with accessors of its own is slow to read. */
+export class LiveSpoolLimits implements SpoolLimits {
+  readonly fileBytesMax: number
+  readonly reserveBytes: number
+  readonly #live: () => Pick<SpoolLimits, 'unshippedBytesMax' | 'unshippedMillisecondsMax'>
+
+  constructor(
+    { fileBytesMax, reserveBytes }: SpoolLimits,
+    live: () => Pick<SpoolLimits, 'unshippedBytesMax' | 'unshippedMillisecondsMax'>,
+  ) {
+    this.fileBytesMax = fileBytesMax
+    this.reserveBytes = reserveBytes
+    this.#live = live
+  }
+  get unshippedBytesMax(): number {
+    return this.#live().unshippedBytesMax
+  }
+  get unshippedMillisecondsMax(): number {
+    return this.#live().unshippedMillisecondsMax
+  }
+}
+
 const nothing = Buffer.alloc(0)
 /** How often a disk that was too full for the reserve is asked again: a try may write all of it but the last block. */
 const reserveMilliseconds = 1_000
@@ -65,13 +87,13 @@ export function createSpoolWriter(options: {
     return { code: systemCodeOf(error) ?? 'UNKNOWN', message: `the spool cannot be written: ${messageOf(error)}` }
   }
 
-  function overLimits(): SpoolRefusal | null {
+  function overLimits(now: number): SpoolRefusal | null {
     const { waitingBytes } = position
     if (waitingBytes > limits.unshippedBytesMax) {
       return { code: 'SPOOL_FULL', message: `${waitingBytes} bytes wait for the store, more than the ${limits.unshippedBytesMax} allowed` }
     }
     const oldest = oldestTime()
-    if (oldest !== 0 && Date.now() - oldest > limits.unshippedMillisecondsMax) {
+    if (oldest !== 0 && now - oldest > limits.unshippedMillisecondsMax) {
       return { code: 'SPOOL_OLD', message: `recordings have waited for the store since ${new Date(oldest).toISOString()}` }
     }
     return null
@@ -82,7 +104,7 @@ export function createSpoolWriter(options: {
     return earlier(earlier(age.oldest(position.releasedBytes, position.writtenBytes), position.oldestTime), position.earlierTime)
   }
 
-  function writeWhole(bytes: Buffer): SpoolRefusal | null {
+  function writeWhole(bytes: Buffer, now: number): SpoolRefusal | null {
     try {
       if (file === null || file.bytes >= limits.fileBytesMax) beginFile()
       const target = file!
@@ -95,7 +117,7 @@ export function createSpoolWriter(options: {
         done += count
       }
       torn = false
-      age.wrote(position.writtenBytes, Date.now())
+      age.wrote(position.writtenBytes, now)
       target.bytes += bytes.length
       position.writtenBytes += bytes.length
       return null
@@ -172,15 +194,14 @@ export function createSpoolWriter(options: {
   return {
     /** Writes whole records. Null when the kernel has all of them, else why it has none. */
     append(bytes: Buffer): SpoolRefusal | null {
-      const refusal = overLimits() ?? writeWhole(bytes)
-      if (refusal === null && !reserveHeld && Date.now() - reserveFailedAt >= reserveMilliseconds) holdReserve()
+      const now = Date.now()
+      const refusal = overLimits(now) ?? writeWhole(bytes, now)
+      if (refusal === null && !reserveHeld && now - reserveFailedAt >= reserveMilliseconds) holdReserve()
       return refusal
     },
     cutTorn,
     /** When the oldest bytes without a receipt were written, in milliseconds since the epoch; 0 when there are none. */
-    get oldestTime(): number {
-      return oldestTime()
-    },
+    oldestTime,
     /** True when the reserve is on the disk, which proves that the folder can be written; tries to bring it there otherwise. */
     provesRoom(): boolean {
       if (!reserveHeld && Date.now() - reserveFailedAt >= reserveMilliseconds) holdReserve()
@@ -189,7 +210,7 @@ export function createSpoolWriter(options: {
     /** For the few records that end sessions while the disk is full: gives the reserve back first, and is not held by the caps. */
     appendFromReserve(bytes: Buffer): SpoolRefusal | null {
       if (reserveHeld) releaseReserve()
-      return writeWhole(bytes)
+      return writeWhole(bytes, Date.now())
     },
     close(): void {
       if (file !== null) closeSync(file.descriptor)

@@ -22,7 +22,7 @@ import { statementCounts } from './counts.ts'
 const epoch = Date.UTC(2026, 10, 21)
 const answer = Buffer.from('C\0\0\0\rSELECT 1\0Z\0\0\0\x05I', 'latin1')
 
-test('what a failed thread had counted stays, and what it had stored is not counted twice', { timeout: 60_000 }, async (t) => {
+test('what a failed thread had counted stays, and what it had stored is not counted twice', { timeout: 120_000 }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'steno-counts-'))
   const threads: Worker[] = []
   t.after(async () => {

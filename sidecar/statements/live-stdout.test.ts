@@ -23,7 +23,7 @@ const script = `
 async function run(standardOutput: number | 'pipe'): Promise<{ readonly taken: number; readonly isShared: boolean }> {
   const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
     stdio: ['ignore', standardOutput, 'pipe'],
-    timeout: 20_000,
+    timeout: 120_000,
   })
   let said = ''
   child.stderr!.setEncoding('utf8').on('data', (text: string) => (said += text))

@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
+import tls from 'node:tls'
+import { assertOnceWithin } from '../../base/test-durations.ts'
 import { parseConnectionString } from '../../postgres/connection-string.ts'
 import { encodeMessage } from '../../postgres/startup-messages.ts'
 import { startPostgres, type EmbeddedPostgres } from '../../tools/embedded-postgres.ts'
@@ -70,6 +72,15 @@ test('more bytes than any buffer holds come whole through both layers of TLS', a
   const session = await connect(relay, `host=127.0.0.1 port=${database.port} sslmode=require`)
   const answer = await query(session, "select repeat('0123456789abcdef', 1024) from generate_series(1, 1000)")
   assert.equal(answer.match(/0123456789abcdef/g)!.length, 1_024_000)
+  session.socket.destroy()
+})
+
+test('TLS to the database runs over the handle of TLS to the relay, with no stream of JavaScript between the two', async () => {
+  await using relay = await startTestRelay()
+  const session = await connect(relay, `host=127.0.0.1 port=${database.port} sslmode=require`)
+  // What Node wraps: a socket with a handle as it is, anything else in a `JSStreamSocket`, which is far slower.
+  const { _parent: below } = session.socket as unknown as { readonly _parent: unknown }
+  assert.ok(below instanceof tls.TLSSocket)
   session.socket.destroy()
 })
 
@@ -172,18 +183,18 @@ test('a relay that is away for a moment is waited for; one that stays away is to
   setTimeout(() => void relay.restart(), 300)
   ;(await connecting).socket.destroy()
   await relay.stop()
-  const begun = performance.now()
-  await assert.rejects(
-    connect(relay, `${text} connect_timeout=2`),
-    /RELAY_UNREACHABLE: the relay at 127\.0\.0\.1 cannot be reached: .*ECONNREFUSED/,
+  await assertOnceWithin(8_000, () =>
+    assert.rejects(
+      connect(relay, `${text} connect_timeout=2`),
+      /RELAY_UNREACHABLE: the relay at 127\.0\.0\.1 cannot be reached: .*ECONNREFUSED/,
+    ),
   )
-  assert.ok(performance.now() - begun < 8_000)
 })
 
 test('a token that the kubelet has replaced is read anew, and one that was refused is read once more', async () => {
   await using relay = await startTestRelay()
   const client = createRelayClient(relay)
-  const ask = () => client.probe({ database: 'orders', host: '127.0.0.1', port: 1 }, { signal: AbortSignal.timeout(10_000) })
+  const ask = () => client.probe({ database: 'orders', host: '127.0.0.1', port: 1 }, { signal: AbortSignal.timeout(120_000) })
   await ask()
   await writeFile(relay.tokenFile, 'token-22\n')
   await ask()
@@ -205,7 +216,7 @@ test('a relay of another authority is believed nothing, and is given no token', 
   await using other = await startTestRelay()
   const client = createRelayClient({ ...relay, caPem: other.caPem })
   await assert.rejects(
-    client.connect({ database: 'orders', host: '127.0.0.1', port: database.port }, null, { signal: AbortSignal.timeout(10_000) }),
+    client.connect({ database: 'orders', host: '127.0.0.1', port: database.port }, null, { signal: AbortSignal.timeout(120_000) }),
     /RELAY_UNTRUSTED/,
   )
   assert.deepEqual(relay.asked, [])

@@ -11,10 +11,12 @@ import { AttemptFailed } from './errors.ts'
 
 export const isSocketFolder = (host: UpstreamHost): boolean => host.address === null && /^[/@]/.test(host.name)
 
+type LookUp = (name: string, options: { readonly all: true }) => Promise<readonly { readonly address: string }[]>
+
 /** @throws AttemptFailed when the name does not resolve, or `signal` ends the wait */
 export async function placesOf(
   host: UpstreamHost,
-  { signal, shuffled }: { readonly signal: AbortSignal; readonly shuffled: boolean },
+  { signal, shuffled, lookUp = lookup }: { readonly signal: AbortSignal; readonly shuffled: boolean; readonly lookUp?: LookUp },
 ): Promise<Place[]> {
   const { port } = host
   if (isSocketFolder(host)) {
@@ -25,7 +27,8 @@ export async function placesOf(
   if (isIP(address) !== 0) return [{ address, port }]
   if (host.address !== null) throw new AttemptFailed('network', 'hostaddr is not an IP address')
   try {
-    const found = await Promise.race([lookup(address, { all: true }), aborted(signal)])
+    const name = host.isWhole === true && !address.endsWith('.') ? `${address}.` : address
+    const found = await Promise.race([lookUp(name, { all: true }), aborted(signal)])
     const places = found.map((entry) => ({ address: entry.address, port }))
     return shuffled ? shuffle(places) : places
   } catch (error) {

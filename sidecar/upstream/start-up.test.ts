@@ -8,6 +8,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
+import { assertOnceWithin } from '../../base/test-durations.ts'
 import { encodeAuthenticationOk, encodeAuthenticationSasl } from '../../postgres/authentication/messages.ts'
 import { parseConnectionString } from '../../postgres/connection-string.ts'
 import {
@@ -19,11 +20,12 @@ import {
   encodeParameterStatus,
   encodeReadyForQuery,
 } from '../../postgres/startup-messages.ts'
+import { settingsNamed } from '../../postgres/startup-options.ts'
 import { writeCertificates } from '../../tools/certificates.ts'
 import type { CertificateFiles } from '../../tools/certificates.ts'
 import { connectUpstream, openTransport, sendCancel } from './connect.ts'
 import { ConnectAborted, SignInImpossible, UpstreamError, UpstreamRefused, UpstreamUnreachable } from './errors.ts'
-import { settingsNamed, startupParameters } from './startup-parameters.ts'
+import { startupParameters } from './startup-parameters.ts'
 
 type Misbehaviour = (socket: net.Socket) => void
 async function serve(behave: Misbehaviour): Promise<AsyncDisposable & { port: number }> {
@@ -60,7 +62,7 @@ const welcome = [
   encodeReadyForQuery('I'),
 ]
 
-test('bytes that come in one piece with ReadyForQuery are handed over, however the piece is cut', { timeout: 20_000 }, async () => {
+test('bytes that come in one piece with ReadyForQuery are handed over, however the piece is cut', { timeout: 120_000 }, async () => {
   const all = Buffer.concat([...welcome, encodeParameterStatus('x', 'later'), Buffer.from([0x41, 0, 0])])
   const startBytes = Buffer.concat(welcome).length
   for (let cut = 0; cut <= all.length; cut += 3) {
@@ -131,7 +133,7 @@ test('a server of which nothing is known any more is refused: hung up at every b
   }
 })
 
-test('a server that says nothing is given up in time, in every phase', { timeout: 20_000 }, async () => {
+test('a server that says nothing is given up in time, in every phase', { timeout: 120_000 }, async () => {
   for (const [behave, more] of [
     [() => undefined, 'sslmode=disable'],
     [() => undefined, 'sslmode=require'],
@@ -139,16 +141,16 @@ test('a server that says nothing is given up in time, in every phase', { timeout
     [(socket: net.Socket) => socket.once('data', () => socket.write(encodeAuthenticationSasl(['SCRAM-SHA-256']))), 'sslmode=disable'],
   ] as [Misbehaviour, string][]) {
     await using server = await serve(behave)
-    const started = performance.now()
-    await assert.rejects(
-      connect(server.port, `${more} connect_timeout=1`),
-      (error) => error instanceof UpstreamUnreachable && /no answer within 1 s/.test(error.message),
+    await assertOnceWithin(3_000, () =>
+      assert.rejects(
+        connect(server.port, `${more} connect_timeout=1`),
+        (error) => error instanceof UpstreamUnreachable && /no answer within 1 s/.test(error.message),
+      ),
     )
-    assert.ok(performance.now() - started < 3000)
   }
 })
 
-test('whoever asked can give up at any time', { timeout: 20_000 }, async () => {
+test('whoever asked can give up at any time', { timeout: 120_000 }, async () => {
   await using server = await serve(() => undefined)
   const controller = new AbortController()
   const waiting = connect(server.port, 'sslmode=disable connect_timeout=0', controller.signal)
@@ -326,7 +328,7 @@ test('an open transport has read nothing and lets its caller read all', async ()
 })
 
 // Goal: no bytes of a server hang or crash steno. Method: its real start-up, bent at random, and random messages; cut at random, then hung up.
-test('a mutated start-up ends in a session or a known error', { timeout: 60_000 }, async () => {
+test('a mutated start-up ends in a session or a known error', { timeout: 120_000 }, async () => {
   const frames = fc.oneof(
     ...welcome.map((frame) => fc.constant(frame)),
     fc.constant(encodeAuthenticationSasl(['SCRAM-SHA-256'])),

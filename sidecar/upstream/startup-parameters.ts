@@ -2,10 +2,11 @@
  * The parameters of steno's own StartupMessage in custody: the agent's, with the user fixed and the operator's options winning.
  *
  * The server applies `options` before the parameters that stand alone, so a setting that the operator's options name is taken out of those.
- * Source: PostgreSQL's src/backend/utils/init/postinit.c (process_startup_options, pg_split_opts).
+ * Source: PostgreSQL's src/backend/utils/init/postinit.c (process_startup_options).
  */
 import { invariant } from '../../base/invariant.ts'
 import type { ConnectionSettings } from '../../postgres/connection-string.ts'
+import { settingsNamed } from '../../postgres/startup-options.ts'
 
 export function startupParameters(
   settings: ConnectionSettings,
@@ -26,22 +27,4 @@ export function startupParameters(
   const options = [agent.parameters['options'] ?? '', settings.options ?? ''].filter((text) => text.trim() !== '').join(' ')
   if (options !== '') merged.set('options', options)
   return [['user', settings.user], ['database', agent.database], ...merged]
-}
-
-/** The settings that an `options` text sets by `-c name=value`, `-cname=value` or `--name=value`, in lower case with underscores. */
-export function settingsNamed(options: string): string[] {
-  const words = splitOptions(options)
-  const names: string[] = []
-  for (let at = 0; at < words.length; at++) {
-    const word = words[at]!
-    const text = word === '-c' ? words[++at] : word.startsWith('-c') ? word.slice(2) : word.startsWith('--') ? word.slice(2) : undefined
-    const name = text?.split('=', 1)[0]
-    if (name) names.push(name.toLowerCase().replaceAll('-', '_'))
-  }
-  return names
-}
-
-/** Blanks part the words; a backslash takes the next character as it is. */
-function splitOptions(options: string): string[] {
-  return [...options.matchAll(/(?:\\[\s\S]|[^\s\\])+\\?|\\$/g)].map(([word]) => word.replace(/\\([\s\S])/g, '$1'))
 }

@@ -114,7 +114,7 @@ function factsOf({ folder, processor, revision }: ImageOptions): ImageFacts {
     architecture: processor,
     user: `${stenoUser}:${stenoUser}`,
     // Two arenas of the C library are enough for one busy thread and its helper.
-    environment: ['PATH=/usr/local/bin', `HOME=/${homePath}`, 'MALLOC_ARENA_MAX=2'],
+    environment: ['PATH=/usr/local/bin', `HOME=/${homePath}`, 'MALLOC_ARENA_MAX=2', 'MALLOC_MMAP_THRESHOLD_=131072'],
     // As bin/steno starts it.
     entrypoint: [`/${nodePath}`, '--max-semi-space-size=2', '--disable-warning=ExperimentalWarning', '/app/steno.js'],
     command: ['--help'],

@@ -4,7 +4,8 @@
  * The leader writes whatever is not as it should be. An entry that trusts nobody yet, as an installation makes it, is filled by whichever
  * replica sees it first: until then every pod of an opted-in namespace would be refused, and a Lease of the release before may be held for
  * a while, because an uninstallation takes the right to give it back before it ends the pod. The configuration is the chart's; without it
- * nothing is done but waiting for it. Each write carries the version that it was decided on.
+ * nothing is done but waiting for it. Each write carries the version that it was decided on. Certificates of others are theirs to announce:
+ * then nothing is written, and the chart gives no right to.
  */
 import { X509Certificate } from 'node:crypto'
 import type { Log } from '../../base/log.ts'
@@ -34,13 +35,15 @@ export function keepWebhookTrust(options: {
   /** Name of the MutatingWebhookConfiguration. */
   readonly configuration: string
   readonly certificates: Pick<CertificateSource, 'current' | 'trust' | 'onTrustChange'>
+  /** Whether the bundle is steno's to write: its certificates are its own. */
+  readonly writes: boolean
   /** Whether this replica may change what another wrote. */
   readonly leads: () => boolean
   readonly log: Log
   readonly signal: AbortSignal
   readonly timing?: Partial<WatchTiming>
 }): WebhookTrust {
-  const { cluster, configuration, certificates, leads, log, signal, timing } = options
+  const { cluster, configuration, certificates, writes, leads, log, signal, timing } = options
   const queue = createWorkQueue({ concurrency: 1, log, work: keep })
   const refresh = (): void => queue.add(configuration)
   const watch = watchResource<Configuration>({
@@ -67,7 +70,7 @@ export function keepWebhookTrust(options: {
   async function keep(): Promise<void> {
     const seen = watch.get(configuration)
     const wanted = certificates.trust()
-    if (signal.aborted || seen === undefined || wanted === null) return
+    if (!writes || signal.aborted || seen === undefined || wanted === null) return
     const isLeader = leads()
     const wrong = seen.entries.flatMap(({ bundle }, at) => ((isLeader ? bundle !== wanted : bundle === '') ? [at] : []))
     if (wrong.length === 0) return
@@ -104,9 +107,11 @@ export function keepWebhookTrust(options: {
       if (seen === undefined || seen.entries.length === 0) return [`the webhook configuration ${configuration} is not there yet`]
       const { cert } = certificates.current()
       const without = seen.entries.filter(({ bundle }) => !verifies(cert, bundle)).map(({ name }) => name)
-      return without.length === 0
-        ? []
-        : [`the webhook configuration ${configuration} does not trust this replica's certificate yet, in ${without.join(' and ')}`]
+      if (without.length === 0) return []
+      const whose = writes ? '' : "; its caBundle is cert-manager's cainjector to write, or the chart's value certificates.caBundle"
+      return [
+        `the webhook configuration ${configuration} does not trust this replica's certificate yet, in ${without.join(' and ')}${whose}`,
+      ]
     },
     refresh,
   }

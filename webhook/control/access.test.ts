@@ -107,7 +107,6 @@ test('a pod with a recorder of its own cannot put into the session or ledger of 
     { key: segmentKey(victim.session, 2), bytes: asOwn.bytes },
     first,
     { key: ledgerKey(victim.recorder, 1), bytes: entryOf(2, 1, events).bytes },
-    entryOf(2, 99, events),
     { key: recorderKey(victim.recorder), bytes: objectOf(thief, recorderKey(thief.recorder)).bytes },
     {
       key: attestationKey(victim.recorder),
@@ -128,9 +127,31 @@ test('a pod with a recorder of its own cannot put into the session or ledger of 
   assert.equal(await control.directory.head(segmentKey(victim.session, 1)), null)
   await putAll(await control.client('a'), victim.objects)
   await tryAll()
+  const naming = entryOf(2, 99, events)
+  await assert.rejects(own.putIfAbsent(naming.key, naming.bytes), ControlRefused)
   await assert.rejects(own.putIfAbsent(segmentKey(victim.session, 1), asOwn.bytes), ControlRefused)
   assert.deepEqual(await findingsOf(control), [])
 })
+
+// Who can write to the store takes a session away between its segments and the entry that names them, or garbles it; control was just replaced.
+for (const [how, left] of [
+  ['is gone', null],
+  ['cannot be read', Buffer.from('garbled')],
+] as const) {
+  test(`a ledger entry is taken when what it names ${how}, so that verify names the session`, async () => {
+    await using control = await startTestControl()
+    const recording = await madeRecording(1)
+    const store = await control.client('a')
+    const [entries, before] = [true, false].map((isLedger) => recording.objects.filter(({ key }) => key.startsWith('ledger/') === isLedger))
+    await putAll(store, before!)
+    for (const { key } of before!) if (key.startsWith(sessionPrefix(recording.session))) await control.directory.delete(key)
+    if (left !== null) await control.directory.putIfAbsent(segmentKey(recording.session, 1), left)
+    await control.restart()
+    await putAll(await control.client('a'), entries!)
+    const findings = await Array.fromAsync(verifyStore(control.directory, { trust: { attesters: [control.key.publicKey] } }))
+    assert.ok(findings.some(({ severity, session }) => severity === 'error' && session === recording.session))
+  })
+}
 
 test('an object that is not what its name promises is refused', async () => {
   await using control = await startTestControl()

@@ -8,7 +8,7 @@
 import { verify } from 'node:crypto'
 import { BadDocument } from '../../session/shape.ts'
 import type { SessionIdentity } from '../../session/identity.ts'
-import { readLedgerEntry } from '../../session/ledger.ts'
+import { readLedgerEntry, type LedgerEvent, type LedgerHead } from '../../session/ledger.ts'
 import { readManifest } from '../../session/manifest.ts'
 import {
   isRecorderId,
@@ -38,6 +38,8 @@ export type Access = {
   checkPutter(recorder: string | null): Promise<void>
   /** `recorder` is what the request's header claims, if anything. @throws Refusal */
   checkPut(key: string, bytes: Buffer, recorder: string | null): Promise<void>
+  /** What was checked is stored, by this put or an earlier one, with this digest: what has to be done before the caller is told. @throws Refusal */
+  stored(sha256: string): Promise<void>
   /** @throws Refusal */
   checkDelete(key: string): Promise<void>
   /** It is gone. */
@@ -60,6 +62,8 @@ export function createSidecarAccess({
   readonly owners: Owners
   readonly probes: Probes
 }): Access {
+  let entered: { readonly recorder: string; readonly ledger: LedgerHead; readonly events: readonly LedgerEvent[] } | null = null
+
   async function ownsSession(session: string): Promise<boolean> {
     const recorder = await owners.recorderOf(session)
     return recorder !== null && (await owners.isOf(recorder, pod))
@@ -103,10 +107,23 @@ export function createSidecarAccess({
     if (entry.recorder !== recorder || entry.number !== number) throw unfit('the ledger entry is of another place than its name says')
     if (!document.isSignedBy(await owners.publicKeyOf(recorder))) throw unfit('the ledger entry is not signed by its recorder')
     const sessions = new Set(entry.events.flatMap((event) => ('session' in event ? [event.session] : [])))
-    // A ledger that names another's session would have `verify` doubt that session.
-    for (const session of sessions)
-      if ((await checkSession(session)) !== recorder) throw new Refusal('NOT_YOURS', `session ${session} belongs to another recorder`)
+    // A ledger that names another's session would have `verify` doubt that session. One of which nothing is there, or nothing readable, was
+    // stored and then taken away: that the ledger names it all the same is how `verify` finds that out.
+    for (const session of sessions) {
+      const owner = await ownerIfReadable(session)
+      if (owner !== null && owner !== recorder) throw new Refusal('NOT_YOURS', `session ${session} belongs to another recorder`)
+    }
+    entered = { recorder, ledger: { number, sha256: document.sha256 }, events: entry.events }
     return recorder
+  }
+
+  async function ownerIfReadable(session: string): Promise<string | null> {
+    try {
+      return await owners.recorderOf(session)
+    } catch (error) {
+      if (error instanceof Refusal && error.code === 'OBJECT_UNFIT') return null
+      throw error
+    }
   }
 
   async function checkManifest(session: string, bytes: Buffer): Promise<string> {
@@ -147,6 +164,7 @@ export function createSidecarAccess({
         probes.claim(key, pod)
         return null
       case 'attestation':
+      case 'chain':
       case 'exemption':
       case 'loss':
       case 'mark':
@@ -174,6 +192,7 @@ export function createSidecarAccess({
           return ownsSession(name.session)
         case 'probe':
           return probes.isOf(key, pod)
+        case 'chain':
         case 'exemption':
         case 'foreign':
           return false
@@ -195,6 +214,10 @@ export function createSidecarAccess({
           throw new Refusal('OBJECT_UNFIT', error.message, { cause: error })
         throw error
       }
+    },
+    async stored(sha256) {
+      // Something else may lie there, which the caller learns from the receipt.
+      if (entered?.ledger.sha256 === sha256) await owners.nameEntered(entered.recorder, entered.ledger, entered.events)
     },
     checkDelete(key) {
       const mayDelete = nameOf(key).kind === 'probe' && probes.isOf(key, pod)
@@ -223,6 +246,7 @@ export const readerAccess: Access = {
   checkList: () => Promise.resolve(),
   checkPutter: () => Promise.reject(new Refusal('METHOD_NOT_ALLOWED', 'the reader takes nothing')),
   checkPut: () => Promise.reject(new Refusal('METHOD_NOT_ALLOWED', 'the reader takes nothing')),
+  stored: () => Promise.resolve(),
   checkDelete: () => Promise.reject(new Refusal('METHOD_NOT_ALLOWED', 'the reader deletes nothing')),
   deleted: () => undefined,
 }

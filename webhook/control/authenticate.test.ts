@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import type { ClusterRequest } from '../../cluster/client.ts'
 import { ClusterRefused } from '../../cluster/errors.ts'
 import { createAuthentication, verdictMilliseconds } from '../../cluster/identity/authenticate.ts'
+import { claimedPodOf } from '../../cluster/identity/claimed-pod.ts'
 import { createPodDescription, descriptionOf, type PodObject } from './describe-pod.ts'
 import type { TokenVerdict } from '../../cluster/identity/pod.ts'
 import { NotIdentified } from '../../cluster/identity/not-identified.ts'
@@ -64,9 +65,66 @@ test('made-up tokens keep out neither who held a token before nor another addres
   const refused = await Promise.all(flood(0, 'one').slice(8))
   assert.ok(refused.every(isRefusal('BUSY')), 'one address has eight reviews at a time')
   assert.deepEqual(await authenticate('Bearer unknown', 'two'), testPod('a'))
-  for (let at = 0; at < 7; at++) void flood(100 * (at + 1), `evil ${at}`)
-  await assert.rejects(authenticate('Bearer another', 'three'), isRefusal('BUSY'))
+  for (let at = 0; at < 9; at++) void flood(100 * (at + 1), `evil ${at}`)
+  const others = Array.from({ length: 12 }, (_, at) => authenticate(`Bearer another-${at}`, `address ${at}`))
+  assert.deepEqual(
+    await Promise.all(others),
+    others.map(() => testPod('a')),
+    'ten addresses that take all they can leave room',
+  )
+  for (let at = 0; at < 64; at++) void flood(10_000 + 100 * at, `more evil ${at}`)
+  await assert.rejects(authenticate('Bearer late', 'three'), isRefusal('BUSY'))
   assert.deepEqual(await authenticate('Bearer known', 'one'), testPod('a'))
+})
+
+/** As the API server makes them; the signature is nobody's here. */
+function tokenOf(name: string, uid: string, more = ''): string {
+  const claims = { aud: ['steno-relay'], 'kubernetes.io': { namespace: 'shop', pod: { name, uid }, serviceaccount: { name: 'agent' } } }
+  return `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.signature${more}`
+}
+
+test('where pods share one address, made-up tokens keep waiting only the pods whose UIDs their maker knows', async () => {
+  const never = new Promise<TokenVerdict>(() => undefined)
+  const pod = testPod('victim')
+  const authenticate = createAuthentication({
+    reviewToken: (token) => (token === tokenOf(pod.podName, pod.podUid) ? Promise.resolve({ kind: 'pod', pod }) : never),
+    isWatched: ({ podNamespace, podName, podUid }) => podNamespace === 'shop' && podUid === `uid-${podName}`,
+  })
+  const refused: Promise<unknown>[] = []
+  for (let at = 0; at < 200; at++)
+    for (const madeUp of [
+      `made-up-${at}`,
+      tokenOf('own', 'uid-own', String(at)),
+      tokenOf('victim', 'guessed', String(at)),
+      `e30.e30.${at}`,
+    ])
+      refused.push(authenticate(`Bearer ${madeUp}`, 'node').catch((error: unknown) => isRefusal('BUSY')(error)))
+  assert.deepEqual(await authenticate(`Bearer ${tokenOf('victim', 'uid-victim')}`, 'node'), pod)
+  assert.equal(await Promise.race(refused.slice(-4)), true)
+})
+
+test('where each pod has its own address, the claims of a token count for nothing', async () => {
+  const never = new Promise<TokenVerdict>(() => undefined)
+  let reviews = 0
+  const authenticate = createAuthentication({ reviewToken: () => (reviews++, never) })
+  for (let at = 0; at < 100; at++) authenticate(`Bearer ${tokenOf('agent', `uid-${at}`)}`, 'one').catch(() => undefined)
+  await new Promise(setImmediate)
+  assert.ok(reviews <= 8, `${reviews} reviews for one address`)
+})
+
+test('the pod that a token claims is read from bound tokens alone, and nothing makes it throw', () => {
+  assert.deepEqual(claimedPodOf(tokenOf('a', 'u')), { podUid: 'u', podName: 'a', podNamespace: 'shop' })
+  const payload = (claims: unknown): string => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`
+  const others = [
+    null,
+    7,
+    [],
+    {},
+    { 'kubernetes.io': null },
+    { 'kubernetes.io': { pod: null } },
+    { 'kubernetes.io': { pod: { name: 'a' } } },
+  ]
+  for (const token of ['', '.', '..', 'a.b', 'a.b.c', 'a.b.c.d', ...others.map(payload)]) assert.equal(claimedPodOf(token), null, token)
 })
 
 test('a flood of refused tokens makes nobody’s verdict forgotten', async () => {

@@ -16,6 +16,7 @@ const everything: Access = {
   checkList: () => Promise.resolve(),
   checkPutter: () => Promise.resolve(),
   checkPut: () => Promise.resolve(),
+  stored: () => Promise.resolve(),
   checkDelete: () => Promise.resolve(),
   deleted: () => undefined,
 }

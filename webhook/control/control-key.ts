@@ -62,7 +62,8 @@ export function controlKeyOf(privateKey: KeyObject): ControlKey {
   }
 }
 
-function controlKeyFrom(pem: string | undefined, name: string): ControlKey {
+/** `name` is what the key is called in messages. @throws ControlKeyUnusable, which does not quote it */
+export function controlKeyFrom(pem: string | undefined, name: string): ControlKey {
   let privateKey: KeyObject
   try {
     privateKey = createPrivateKey(pem ?? '')

@@ -15,6 +15,8 @@ const environment: LiveEnvironment = {
   controlUrl: 'https://steno-control.steno-system.svc:443',
   relayEndpoint: 'steno-relay.steno-system.svc:8443',
   controlPublicKeys: [sidecar?.env?.find(({ name }) => name === 'STENO_CONTROL_PUBLIC_KEY')?.value ?? ''],
+  controlCas: [],
+  admissionsSignedSince: null,
 }
 const identity = {
   podUid: live.metadata?.uid ?? '',

@@ -163,7 +163,7 @@ for (const [what, fail, status, pattern] of [
 ] as const) {
   test(`a store that is ${what} makes the client wait with a remedy, the status says so, and afterwards it works`, async () => {
     const gate = gated()
-    await using control = await startTestControl({ over: gate.over, seams: { callMilliseconds: 300 } })
+    await using control = await startTestControl({ over: gate.over, seams: what === 'slow' ? { callMilliseconds: 1_000 } : {} })
     await control.server.lookAtStores()
     const store = await control.client('a')
     gate.onPut.now = fail

@@ -23,6 +23,13 @@ export function createControlMetrics({
     ...{ name: 'steno_control_refusals_total', help: 'Requests that were not served, by code (docs/shared-store.md).', registers },
     labelNames: ['code'],
   })
+  const cut = new Counter({
+    ...{
+      name: 'steno_control_connections_cut_total',
+      help: 'Connections of addresses that have or open too many, cut off before TLS.',
+      registers,
+    },
+  })
   const stored = new Counter({
     ...{ name: 'steno_control_objects_stored_total', help: 'Objects put into a RecordingStore.', registers },
     labelNames: ['store'],
@@ -60,6 +67,7 @@ export function createControlMetrics({
     reachable,
     answered: (method: string, status: number): void => requests.inc({ method: methods.includes(method) ? method : 'other', status }),
     refused: (code: string): void => refusals.inc({ code }),
+    cut: (): void => cut.inc(),
     put(store: string, seconds: number): void {
       putSeconds.observe({ store }, seconds)
     },

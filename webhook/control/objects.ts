@@ -64,6 +64,7 @@ export async function putObject({ request, response, opened, access }: Ask, obje
   options.onPut(opened.name, (performance.now() - started) / 1000)
   if (outcome === 'stored') options.onStored(opened.name, length)
   const kept = outcome === 'stored' ? { sha256: sha256Of(bytes), bytes: length } : await digestOf(opened.store, objectKey, options)
+  await access.stored(kept.sha256)
   const receipt = options.key.receipt({ version: 1, store: opened.name, key: objectKey, ...kept, at: Date.now() })
   sendJson(response, outcome === 'stored' ? 201 : 409, receipt)
 }

@@ -37,7 +37,7 @@ async function openBucket(url: string, secretName: string, readSecret: ReadSecre
   const unusable = (what: string, cause?: unknown): StoreUnavailable =>
     new StoreUnavailable(
       `the credentials of ${url} cannot be had: ${what}`,
-      `Make Secret ${secretName} in steno's namespace with accessKeyId and secretAccessKey, and let steno-control get it.`,
+      `Make Secret ${secretName} in steno's namespace with accessKeyId and secretAccessKey, and let steno-control get it: the chart's value control.readableSecrets={${secretName}}.`,
       cause,
     )
   if (readSecret === null) throw unusable('nobody reads Secrets here')

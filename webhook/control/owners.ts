@@ -3,19 +3,23 @@
  *
  * A recorder belongs to the pod that `attested/<recorder>.json` names, which is put once, before anything else of the recorder. A session
  * belongs to the recorder that the header of its first segment names, which is put once, before anything else of the session. Neither ever
- * changes, so both are kept in memory, so many of each.
+ * changes, so both are kept in memory, so many of each. Control's chain of attestations names a recorder when its ledger begins and when it ends.
  *
  * Limit: a session's id is its maker's secret only until its first segment is stored, some seconds after it opened. A pod that knows it by
- * then, and has a sidecar's token, could come first; the recorder that made the id is then refused, says so, and sets the session aside.
+ * then, and has a sidecar's token, could come first; the recorder that made the id is then refused, says so, and sets the session aside. It could as well
+ * have its own ledger name the session; `steno verify` then says that two recorders do.
  */
 import type { KeyObject } from 'node:crypto'
+import { sha256Of } from '../../session/digest.ts'
 import { findAttestation, sealAttestation, type AttestedPod } from '../../session/attestation.ts'
-import { attestationKey, recorderKey, segmentKey } from '../../session/object-keys.ts'
+import type { LedgerEvent, LedgerHead } from '../../session/ledger.ts'
+import { attestationKey, ledgerKey, recorderKey, segmentKey } from '../../session/object-keys.ts'
 import { readRecorderDocument, type RecorderKey } from '../../session/recorder-key.ts'
 import { BadSegment, readSegmentHeader, segmentHeaderEnd, SegmentNotReadable } from '../../session/segment.ts'
 import { BadDocument } from '../../session/shape.ts'
 import type { Store } from '../../session/stores/store.ts'
 import type { PodIdentity } from '../../cluster/identity/pod.ts'
+import type { AttestationChain } from './attestation-chain.ts'
 import type { DescribePod, PodDescription } from './pod-description.ts'
 import { Refusal } from './refusal.ts'
 
@@ -29,17 +33,19 @@ const headerGuessBytes = 8 * 1024
 
 export type Owners = ReturnType<typeof createOwners>
 
-/** `store` is one RecordingStore's, `storeName` its name; `key` signs attestations. */
+/** `store` is one RecordingStore's, `storeName` its name; `key` signs attestations, `chain` is the store's. */
 export function createOwners({
   store,
   storeName,
   key,
+  chain,
   describePod,
   now = () => performance.now(),
 }: {
   readonly store: Store
   readonly storeName: string
   readonly key: Pick<RecorderKey, 'publicKey' | 'sign'>
+  readonly chain: AttestationChain
   readonly describePod: DescribePod
   /** Of a clock that never goes back. */
   readonly now?: () => number
@@ -49,8 +55,26 @@ export function createOwners({
   const keys = createMemory<KeyObject>()
   const fit = createMemory<true>()
   const unfit = new Map<string, { readonly refusal: Refusal; readonly until: number }>()
-  /** How many recorders each pod has brought since control started; the oldest is forgotten when there is too much. */
-  const brought = new Map<string, number>()
+  /** Of recorders the number of the last ledger entry with which the chain names them; 0 when it does not, 1 when some control named them. */
+  const chained = new Map<string, number>()
+  /** The recorders that each pod has brought since control started, each once however often a store refused it; the oldest pod is forgotten. */
+  const brought = new Map<string, Set<string>>()
+
+  function rememberChained(recorder: string, number: number): void {
+    chained.delete(recorder)
+    chained.set(recorder, number)
+    if (chained.size > keptMax) chained.delete(chained.keys().next().value!)
+  }
+
+  /** False when its attestation is gone. @throws what the chain throws */
+  async function nameInChain(recorder: string, ledger: LedgerHead): Promise<boolean> {
+    if ((chained.get(recorder) ?? 0) >= ledger.number) return true
+    const attestation = await store.get(attestationKey(recorder))
+    if (attestation === null) return false
+    await chain.name({ recorder, attestation: sha256Of(attestation), ledger })
+    rememberChained(recorder, ledger.number)
+    return true
+  }
 
   /** @throws Refusal POD_UNFIT, CLUSTER_UNAVAILABLE */
   async function describe(pod: PodIdentity): Promise<Extract<PodDescription, { kind: 'fit' }>> {
@@ -77,11 +101,12 @@ export function createOwners({
     unfit.delete(podUid)
   }
 
-  function countBrought(podUid: string): void {
-    const count = brought.get(podUid) ?? 0
-    if (count >= recordersPerPodMax) throw new Refusal('TOO_MANY_UPLOADS', `the pod has brought ${count} recorders already`)
+  function countBrought(podUid: string, recorder: string): void {
+    const own = brought.get(podUid) ?? new Set()
+    if (own.has(recorder)) return
+    if (own.size >= recordersPerPodMax) throw new Refusal('TOO_MANY_UPLOADS', `the pod has brought ${own.size} recorders already`)
     brought.delete(podUid)
-    brought.set(podUid, count + 1)
+    brought.set(podUid, own.add(recorder))
     if (brought.size > keptMax) brought.delete(brought.keys().next().value!)
   }
 
@@ -130,13 +155,33 @@ export function createOwners({
       if (owner === pod.podUid) return
       if (owner !== null) throw notYours(recorder)
       const description = await describe(pod)
-      countBrought(pod.podUid)
+      countBrought(pod.podUid, recorder)
       const { owner: controller, image } = description
       const attested: AttestedPod = { ...pod, nodeName: pod.nodeName ?? description.nodeName, owner: controller, image }
       const { bytes } = sealAttestation({ recorder, time: Date.now(), pod: attested }, key)
-      await store.putIfAbsent(attestationKey(recorder), bytes)
+      if ((await store.putIfAbsent(attestationKey(recorder), bytes)) === 'stored') rememberChained(recorder, 0)
       // Whoever came first, perhaps through another control, is whose it is.
       if ((await podOf(recorder)) !== pod.podUid) throw notYours(recorder)
+    },
+
+    /**
+     * That the chain names a recorder whose ledger begins, goes on after a start, or ends with `ledger`, which is stored and which nobody was told of:
+     * a recorder goes on behind the first entry once it has a receipt for it.
+     * @throws Refusal RECORDER_UNKNOWN when its attestation is gone, and what the chain throws
+     */
+    async nameEntered(recorder: string, ledger: LedgerHead, events: readonly LedgerEvent[]): Promise<void> {
+      const isEdge = events.some(({ kind }) => kind === 'recorder-started' || kind === 'recorder-stopped')
+      // Whoever has a first entry got a receipt for it; in a store that was emptied nobody has one.
+      if (!chained.has(recorder) && !isEdge && (await store.head(ledgerKey(recorder, 1))) !== null) rememberChained(recorder, 1)
+      if (!isEdge && (chained.get(recorder) ?? 0) > 0) return
+      if (await nameInChain(recorder, ledger)) return
+      pods.forget(recorder)
+      throw new Refusal('RECORDER_UNKNOWN', `the attestation of recorder ${recorder} is gone from this store`)
+    },
+
+    /** That the chain names the last entry of a ledger that control closes. @throws what the chain throws */
+    async nameLost(recorder: string, ledger: LedgerHead): Promise<void> {
+      await nameInChain(recorder, ledger)
     },
 
     /** The recorder of a session, or null when its first segment is not there. @throws Refusal OBJECT_UNFIT when that is damaged */

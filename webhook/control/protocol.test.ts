@@ -98,7 +98,7 @@ test('what waits too long for its turn is told when to come again, and takes not
   const held = new Promise<void>((resolve) => (letGo = resolve))
   await using control = await startTestControl({
     over: gate.over,
-    uploadLimits: { uploadsMax: 2, uploadsPerPodMax: 1, waitingPerPodMax: 1, waitMilliseconds: 200 },
+    uploadLimits: { uploadsMax: 2, uploadsPerPodMax: 1, waitingPerPodMax: 1, waitMilliseconds: 2_000 },
   })
   await control.server.lookAtStores()
   gate.onPut.now = (key, put) => (key === first.key ? held.then(put) : put())
@@ -170,17 +170,17 @@ test('a URL of control is taken apart strictly, and trust comes from the environ
   )
 })
 
-test('whoever takes long over each entry of a list is not told that control fell silent', { timeout: 20_000 }, async () => {
+test('whoever takes long over each entry of a list is not told that control fell silent', { timeout: 120_000 }, async () => {
   await using control = await startTestControl()
   // More than one piece of the answer, and more than what waits in a socket.
   await Promise.all(
     Array.from({ length: 3_000 }, (_, at) => control.directory.putIfAbsent(`probe/${String(at).padStart(200, '0')}`, Buffer.alloc(1))),
   )
-  const silenceMilliseconds = 1_000
+  const silenceMilliseconds = 3_000
   const { readerPort } = control.server
   const reader = openControlStore({
     ...{ url: `http://127.0.0.1:${readerPort}`, store: 'default', tokenFile: null, caPem: null, publicKeyPem: null },
-    timeouts: { answerMilliseconds: 60_000, silenceMilliseconds },
+    timeouts: { answerMilliseconds: 120_000, silenceMilliseconds },
   })
   let entries = 0
   for await (const _ of reader.list('probe/'))

@@ -11,12 +11,15 @@ import type { Registry } from 'prom-client'
 import { KnownError, messageOf } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import { boundConnections } from '../../cluster/connections.ts'
+import { limitNewcomers, type NewcomerLimits } from '../../cluster/newcomers.ts'
+import { createAttestationChain } from './attestation-chain.ts'
 import { createSidecarAccess, readerAccess, type Access } from './access.ts'
 import { createAuthentication } from '../../cluster/identity/authenticate.ts'
 import type { ControlKey } from './control-key.ts'
 import { createControlMetrics, type ControlMetrics } from './metrics.ts'
 import { createOpenRecordingStore, type ReadSecret } from './open-recording-store.ts'
 import { createOwners, type Owners } from './owners.ts'
+import type { ClaimedPod } from '../../cluster/identity/claimed-pod.ts'
 import { podName, type PodIdentity, type ReviewToken } from '../../cluster/identity/pod.ts'
 import type { DescribePod } from './pod-description.ts'
 import { createProbes } from './probes.ts'
@@ -39,6 +42,8 @@ export type ControlServerOptions = {
   readonly certificates: Certificates
   readonly key: ControlKey
   readonly reviewToken: ReviewToken
+  /** Where many pods have one address: whether there is such a pod; see `authenticate.ts`. */
+  readonly isWatched?: ((pod: ClaimedPod) => boolean) | null
   readonly describePod: DescribePod
   /** The RecordingStores as they are now; asked at each request. */
   readonly stores: () => readonly StoreObject[]
@@ -48,6 +53,8 @@ export type ControlServerOptions = {
   readonly registry: Registry
   readonly log: Log
   readonly uploadLimits?: Partial<UploadLimits>
+  /** Of one address before a token is shown; null where the network gives very many pods one address. Absent: `standardNewcomerLimits`. */
+  readonly newcomerLimits?: NewcomerLimits | null
   /** The paths beside the objects of stores; made once, before the server listens. */
   readonly routes?: (parts: ControlParts) => readonly Route[]
   /** Where a test puts a failing store, or other rules, in control's way. */
@@ -98,10 +105,15 @@ const requestMillisecondsMax = 60_000
 const keepAliveMilliseconds = 95_000
 /** A client that neither takes nor gives anything for so long is cut off. */
 const silenceMillisecondsMax = 60_000
-/** Of up to 6,000 sidecars each has one that stays, and up to four more while it stores; about 40 KiB each. */
+/** Of each sidecar one stays, and up to four more while it stores. More than the memory of the chart's default is enough for: see `resources` in its values. */
 const connectionsMax = 12_288
 const readerConnectionsMax = 256
 const connectionsOfSidecarsMax = 11_264
+/**
+ * A sidecar has at most five connections and opens a few a second while it stores. What has shown a token is not counted, so that a node that puts its
+ * own address in place of its pods' keeps none of them out.
+ */
+export const standardNewcomerLimits: NewcomerLimits = { connectionsMax: 64, rate: { perSecond: 50, burst: 400 } }
 /** Until a connection has shown what it is for. */
 const openingTimeouts = { handshakeTimeout: 10_000, connectionsCheckingInterval: 5_000 }
 const stopMillisecondsMax = 20_000
@@ -122,7 +134,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
   })
   const uploads = createUploads({ ...standardUploadLimits, ...options.uploadLimits })
   const metrics = createControlMetrics({ registry: options.registry, uploads, statuses: stores.statuses })
-  const authenticate = createAuthentication({ reviewToken: options.reviewToken })
+  const authenticate = createAuthentication({ reviewToken: options.reviewToken, isWatched: options.isWatched ?? null })
   const probes = createProbes()
   const owners = new WeakMap<OpenedStore, Owners>()
   const stopping = new AbortController()
@@ -136,7 +148,8 @@ export async function startControlServer(options: ControlServerOptions): Promise
     const known = owners.get(opened)
     if (known !== undefined) return known
     const { store, name: storeName } = opened
-    const made = createOwners({ store, storeName, key: options.key, describePod: options.describePod })
+    const { key, describePod } = options
+    const made = createOwners({ store, storeName, key, describePod, chain: createAttestationChain({ store, key, log }) })
     owners.set(opened, made)
     return made
   }
@@ -144,6 +157,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
   async function sidecar(request: http.IncomingMessage): Promise<Caller> {
     const pod = await authenticate(request.headers.authorization, request.socket.remoteAddress ?? '')
     connections.vouch(request.socket)
+    newcomers?.vouch(request.socket)
     const standard = (opened: OpenedStore): Access => createSidecarAccess({ pod, owners: ownersOf(opened), probes })
     const accessTo = (opened: OpenedStore): Access => seams.access?.(pod, opened) ?? standard(opened)
     return { id: pod.podUid, name: podName(pod), pod, isReader: false, accessTo }
@@ -153,6 +167,8 @@ export async function startControlServer(options: ControlServerOptions): Promise
     void handle(request, response, sidecar)
   })
   limit(server)
+  const { newcomerLimits = standardNewcomerLimits } = options
+  const newcomers = newcomerLimits === null ? null : limitNewcomers(server, newcomerLimits, metrics.cut)
   const connections = boundConnections(server, { max: connectionsMax, vouchedMax: connectionsOfSidecarsMax })
   certificates.onChange(() => {
     try {

@@ -43,6 +43,7 @@ export type TestControlOptions = {
   readonly describePod?: ControlServerOptions['describePod']
   readonly reviewToken?: ControlServerOptions['reviewToken']
   readonly routes?: ControlServerOptions['routes']
+  readonly newcomerLimits?: ControlServerOptions['newcomerLimits']
   /** A store to wrap or replace the folder's. */
   readonly over?: (directory: Store) => Store
   readonly log?: Log
@@ -115,6 +116,7 @@ export async function startTestControl(options: TestControlOptions = {}): Promis
       log: options.log ?? createLog({ level: 'silent' }),
       uploadLimits: options.uploadLimits ?? {},
       ...(options.routes === undefined ? {} : { routes: options.routes }),
+      ...(options.newcomerLimits === undefined ? {} : { newcomerLimits: options.newcomerLimits }),
       seams: { open: () => Promise.resolve(options.over?.(directory) ?? directory), ...options.seams },
     })
   async function tokenFile(pod: string): Promise<string> {

@@ -27,13 +27,15 @@ export type Sent = {
   readonly body?: Buffer
   readonly headers?: Record<string, string>
   readonly pod?: string
+  /** Absent: a connection of its own, which ends with the answer. */
+  readonly agent?: https.Agent
 }
 export type Answer = { readonly status: number; readonly headers: http.IncomingHttpHeaders }
 
-export function requestTo(control: TestControl, { method, path, headers = {}, pod = 'a' }: Sent): http.ClientRequest {
+export function requestTo(control: TestControl, { method, path, headers = {}, pod = 'a', agent }: Sent): http.ClientRequest {
   const { hostname, port } = new URL(control.origin)
   return https.request({
-    ...{ host: hostname, port, path, method, ca: control.authority.certificatePem, agent: false },
+    ...{ host: hostname, port, path, method, ca: control.authority.certificatePem, agent: agent ?? false },
     headers: { authorization: `Bearer ${testToken(pod)}`, ...headers },
   })
 }

@@ -49,6 +49,7 @@ export function createVanishing({
   const lost = new Counter({ name: 'steno_control_recorders_lost_total', help: 'Recorders whose loss this control stated.', registers })
   const losses = createLosses({
     ...{ storeNames, storeNamed, memory, keeper, podState, key, log, onLoss: () => lost.inc() },
+    nameInChain: (name, recorder, ledger) => ownersOf(stores.named(name)).nameLost(recorder, ledger),
     ...(lossTiming === undefined ? {} : { timing: lossTiming }),
   })
   const conditions = cluster === null ? null : createPodConditions({ cluster, log })

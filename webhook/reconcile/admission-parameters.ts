@@ -19,13 +19,13 @@ export function admissionParametersOf(
 ): KeptParameters {
   const sorted = [...policies].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1))
   const exemptPods = sorted.flatMap(({ spec }) =>
-    spec.exemptPods.flatMap(({ namespaces, matchLabels }) =>
+    spec.exemptPods.flatMap(({ namespaces, matchLabels, until }) =>
       namespaces
         .filter((namespace) => {
           const labels = optedIn(namespace)
           return labels === undefined ? isForAll(spec.namespaceSelector) : selectorMatches(spec.namespaceSelector, labels)
         })
-        .map((namespace) => ({ namespace, matchLabels })),
+        .map((namespace) => ({ namespace, matchLabels, ...(until === undefined ? {} : { until }) })),
     ),
   )
   const foreignInitContainers = sorted.flatMap(({ spec }) => spec.foreignInitContainers.map(({ name, image }) => ({ name, image })))

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { ClusterRequest } from '../../cluster/client.ts'
+import { ClusterRefused } from '../../cluster/errors.ts'
 import { resources } from '../../cluster/resources.ts'
 import { testLog } from '../../cluster/test-support.ts'
 import { shortened, withFindings } from '../../cluster/conditions.ts'
@@ -53,4 +54,31 @@ test('what a condition says comes back from the API server as it was written, so
   const long = `${'x'.repeat(3_997)}😀😀`
   const [condition] = withFindings([], [{ type: 'Ready', status: 'True', reason: 'R', message: long }], { generation: 1, now: 'now' })
   assert.equal(Buffer.from(condition!.message).toString(), condition!.message)
+})
+
+test('an event that cannot be written is worth a warning, but not in a namespace that is being deleted', async () => {
+  const { log, lines } = testLog()
+  const ending = new AbortController()
+  const causes = [['NamespaceTerminating'], ['Other']]
+  const asked = Promise.withResolvers<void>()
+  const request = async <T>(): Promise<T> => {
+    const cause = causes.shift()
+    if (cause === undefined) asked.resolve()
+    throw new ClusterRefused('POST', { status: 403, reason: 'Forbidden', causes: cause ?? [], message: '', retryAfterMilliseconds: null })
+  }
+  const events = createEventRecorder({ cluster: { request }, instance: 'one', log, signal: ending.signal })
+  for (const name of ['one', 'two', 'three'])
+    events.tell({
+      regarding: { resource: resources.pods, namespace: 'shop', name, uid: name },
+      type: 'Normal',
+      reason: name,
+      action: 'A',
+      note: '',
+    })
+  await asked.promise
+  ending.abort()
+  assert.deepEqual(
+    lines.map(({ reason }) => reason),
+    ['two'],
+  )
 })

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import { messageOf } from '../../base/errors.ts'
 import type { Log } from '../../base/log.ts'
 import type { ClusterClient } from '../../cluster/client.ts'
-import { isRefusal } from '../../cluster/errors.ts'
+import { isNamespaceTerminating, isRefusal } from '../../cluster/errors.ts'
 import { pause } from '../../cluster/pause.ts'
 import { apiVersionOf, pathOf, resources, type Resource } from '../../cluster/resources.ts'
 
@@ -61,7 +61,8 @@ export function createEventRecorder(options: {
           signal,
         })
       } catch (error) {
-        if (!isRefusal(error, 'AlreadyExists') && !signal.aborted)
+        // Of what goes with its namespace nobody reads events.
+        if (!isRefusal(error, 'AlreadyExists') && !isNamespaceTerminating(error) && !signal.aborted)
           log.warn({ reason: event.reason, error: messageOf(error) }, 'an event could not be written')
       }
       await pause(spacingMilliseconds, signal)

@@ -44,7 +44,7 @@ const policies: readonly SessionPolicy[] = [
 ]
 
 const pod = (name: string, labels: Record<string, string>, policyHash: string | null, serviceAccount = 'default'): KeptPod => ({
-  ...{ namespace: 'shop', name, uid: name, labels, policyHash, serviceAccount, owner: null, egress: null },
+  ...{ namespace: 'shop', name, uid: name, labels, policyHash, serviceAccount, owner: null, egress: null, recorded: null },
 })
 
 /** As the status would be if all pods were looked at. */

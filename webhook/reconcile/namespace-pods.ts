@@ -11,7 +11,7 @@ import { mergePolicies, type Merge, type Problem } from '../../crds/merge.ts'
 import type { ClusterSessionPolicy } from '../../crds/cluster-session-policy.ts'
 import { selectorMatches, type Labels } from '../../crds/label-selector.ts'
 import type { SessionPolicy } from '../../crds/session-policy.ts'
-import type { Egress, KeptPod } from './kept-pod.ts'
+import type { Egress, KeptPod, Recorded } from './kept-pod.ts'
 
 export type PolicyWorld = {
   readonly namespaceLabels: Labels
@@ -25,10 +25,14 @@ export type PodCounts = { readonly matched: number; readonly injected: number; r
 /** Pods with a sidecar, by what is known of the ways past it. `openNames` are the first few of those that are open. */
 export type EgressCounts = { readonly counts: Readonly<Record<Egress, number>>; readonly openNames: readonly string[] }
 
+/** Pods with a sidecar, by what becomes of their recordings. `failingNames` are the first few of those whose store or spool refuses. */
+export type RecordedCounts = { readonly counts: Readonly<Record<Recorded, number>>; readonly failingNames: readonly string[] }
+
 /** What was found of one policy, over all pods that it is for. */
 export type PolicyFindings = {
   readonly pods: PodCounts
   readonly egress: EgressCounts
+  readonly recorded: RecordedCounts
   /** Of those pods. */
   readonly serviceAccounts: ReadonlySet<string>
   /** Why pods that it is for cannot be admitted; each once. */
@@ -43,12 +47,16 @@ type Group = {
   readonly byEgress: Map<Egress, number>
   /** Of pods that are open. */
   readonly openNames: Set<string>
+  readonly byRecorded: Map<Recorded, number>
+  /** Of pods whose recordings are not stored. */
+  readonly failingNames: Set<string>
   total: number
   /** Worked out when it is asked for, until policies change. */
   judged: { readonly merge: Merge; readonly policies: readonly string[] } | null
 }
 
-const openNamesToldMax = 5
+const namesToldMax = 5
+const recordedStates: readonly Recorded[] = ['Stored', 'NothingYet', 'NotStored', 'SpoolFull', 'NotReported', 'NotTold']
 const egressStates: readonly Egress[] = ['Closed', 'Open', 'NotMeasured', 'NotReported', 'CredentialsOnly']
 
 export type NamespacePods = ReturnType<typeof createNamespacePods>
@@ -66,7 +74,7 @@ export function createNamespacePods(namespace: string) {
     if (group === undefined) {
       group = {
         ...{ id, labels: Object.fromEntries(told), byHash: new Map(), byServiceAccount: new Map() },
-        ...{ byEgress: new Map(), openNames: new Set(), total: 0, judged: null },
+        ...{ byEgress: new Map(), openNames: new Set(), byRecorded: new Map(), failingNames: new Set(), total: 0, judged: null },
       }
       groups.set(id, group)
     }
@@ -80,6 +88,9 @@ export function createNamespacePods(namespace: string) {
     if (pod.egress !== null) addTo(group.byEgress, pod.egress, by)
     if (pod.egress === 'Open' && by === 1) group.openNames.add(pod.name)
     else group.openNames.delete(pod.name)
+    if (pod.recorded !== null) addTo(group.byRecorded, pod.recorded, by)
+    if ((pod.recorded === 'NotStored' || pod.recorded === 'SpoolFull') && by === 1) group.failingNames.add(pod.name)
+    else group.failingNames.delete(pod.name)
   }
 
   function judged(group: Group): NonNullable<Group['judged']> {
@@ -102,16 +113,25 @@ export function createNamespacePods(namespace: string) {
   }
 
   function egressOf(some: Iterable<Group>): EgressCounts {
-    const counts = Object.fromEntries(egressStates.map((state) => [state, 0])) as Record<Egress, number>
-    const openNames: string[] = []
-    for (const group of some) {
-      for (const [state, total] of group.byEgress) counts[state] += total
-      for (const name of group.openNames) {
-        if (openNames.length === openNamesToldMax) break
-        openNames.push(name)
-      }
-    }
-    return { counts, openNames: openNames.sort() }
+    const groupsMet = [...some]
+    const counts = sumsOf(
+      egressStates,
+      groupsMet.map(({ byEgress }) => byEgress),
+    )
+    return { counts, openNames: firstOf(groupsMet.map(({ openNames }) => openNames)) }
+  }
+
+  function recordedOf(some: Iterable<Group>): RecordedCounts {
+    const groupsMet = [...some]
+    const counts = sumsOf(
+      recordedStates,
+      groupsMet.map(({ byRecorded }) => byRecorded),
+    )
+    return { counts, failingNames: firstOf(groupsMet.map(({ failingNames }) => failingNames)) }
+  }
+
+  function notExempt(): Group[] {
+    return [...groups.values()].filter((group) => judged(group).merge.kind !== 'exempt')
   }
 
   return {
@@ -176,10 +196,12 @@ export function createNamespacePods(namespace: string) {
         const facts = { namespace, namespaceLabels: world.namespaceLabels, podLabels: exampleLabels(policy) }
         if (namesFor(facts.podLabels, world.policies).includes(name)) note(mergePolicies(facts, world.policies, world.clusterPolicies))
       }
-      return { pods: sums, egress: egressOf(met), serviceAccounts, problems: [...problems.values()] }
+      return { pods: sums, egress: egressOf(met), recorded: recordedOf(met), serviceAccounts, problems: [...problems.values()] }
     },
     /** Of all pods with a sidecar that are not exempt. */
-    egress: (): EgressCounts['counts'] => egressOf([...groups.values()].filter((group) => judged(group).merge.kind !== 'exempt')).counts,
+    egress: (): EgressCounts['counts'] => egressOf(notExempt()).counts,
+    /** Of the same. */
+    recorded: (): RecordedCounts['counts'] => recordedOf(notExempt()).counts,
     /** Pods with a sidecar and without one, of all that are not exempt. */
     totals(): { injected: number; bare: number } {
       const totals = { injected: 0, bare: 0 }
@@ -203,6 +225,23 @@ export function createNamespacePods(namespace: string) {
 
 function namesFor(labels: Labels, policies: readonly SessionPolicy[]): string[] {
   return policies.filter(({ spec }) => selectorMatches(spec.selector, labels)).map(({ metadata }) => metadata.name)
+}
+
+function sumsOf<State extends string>(states: readonly State[], maps: readonly ReadonlyMap<State, number>[]): Record<State, number> {
+  const counts = Object.fromEntries(states.map((state) => [state, 0])) as Record<State, number>
+  for (const map of maps) for (const [state, total] of map) counts[state] += total
+  return counts
+}
+
+/** A few names, so that a status stays short. */
+function firstOf(sets: readonly ReadonlySet<string>[]): string[] {
+  const names: string[] = []
+  for (const set of sets)
+    for (const name of set) {
+      if (names.length === namesToldMax) return names.sort()
+      names.push(name)
+    }
+  return names.sort()
 }
 
 function addTo<K>(counts: Map<K, number>, key: K, by: number): void {

@@ -2,7 +2,7 @@
 import type { Problem } from '../../crds/merge.ts'
 import type { KeptObject } from '../../cluster/policy-world.ts'
 import type { Finding } from '../../cluster/conditions.ts'
-import type { EgressCounts, PodCounts } from './namespace-pods.ts'
+import type { EgressCounts, PodCounts, RecordedCounts } from './namespace-pods.ts'
 import type { Rights } from './service-account-rights.ts'
 
 export type PolicyFacts = {
@@ -12,6 +12,9 @@ export type PolicyFacts = {
   readonly isNamespaceOptedIn: boolean
   readonly pods: PodCounts
   readonly egress: EgressCounts
+  readonly recorded: RecordedCounts
+  /** Nobody writes conditions of pods then, so what stands there is old. */
+  readonly isControlSilent: boolean
   /** What the policy itself asks for; null when it cannot be read. */
   readonly mode: 'Relay' | 'CredentialsOnly' | null
   /** Databases that address blocks of its `network.allow` open, as sentences. */
@@ -25,7 +28,7 @@ export type PolicyFacts = {
 }
 
 export function policyFindings(facts: PolicyFacts): Finding[] {
-  return [ready(facts), storeReachable(facts), egressEnforced(facts), credentialsIsolated(facts)]
+  return [ready(facts), storeReachable(facts), recordingStored(facts), egressEnforced(facts), credentialsIsolated(facts)]
 }
 
 function ready(facts: PolicyFacts): Finding {
@@ -56,7 +59,7 @@ function ready(facts: PolicyFacts): Finding {
     pods.bare > 0
       ? ` Some pods are older than the policy or the label and have no sidecar. ${restart}`
       : pods.stale > 0
-        ? ` Some pods have the sidecar with an earlier policy. ${restart}`
+        ? ` Some pods cannot follow the policy as it is now, or do not say that they do. ${restart}`
         : ''
   return { type: 'Ready', status: 'True', reason: 'InForce', message: `Pods that it selects are admitted with the sidecar.${rest}` }
 }
@@ -74,6 +77,56 @@ function storeReachable({ storeName, store }: PolicyFacts): Finding {
       message: `Control has not said yet whether it reaches RecordingStore ${storeName}.`,
     }
   return { type, status: reported.status, reason: reported.reason, message: reported.message }
+}
+
+/** As the sidecars see it: what StoreReachable says is control's own view. */
+function recordingStored({ unreadable, isNamespaceOptedIn, recorded, isControlSilent }: PolicyFacts): Finding {
+  const say = (status: Finding['status'], reason: string, message: string): Finding => ({
+    type: 'RecordingStored',
+    status,
+    reason,
+    message,
+  })
+  const { counts, failingNames } = recorded
+  if (unreadable !== null || !isNamespaceOptedIn) return say('Unknown', 'NotInForce', 'The policy is not in force; Ready says why.')
+  const told = counts.Stored + counts.NothingYet + counts.NotStored + counts.SpoolFull + counts.NotReported
+  if (isControlSilent && told > 0)
+    return say(
+      'Unknown',
+      'NotReported',
+      'Control has said nothing for some minutes, so nobody hears of the sidecars; recordings wait in their spools meanwhile. Look at Deployment steno-control.',
+    )
+  const failing = counts.NotStored + counts.SpoolFull
+  const names = `${failingNames.join(', ')}${failing > failingNames.length ? ` and ${failing - failingNames.length} more` : ''}`
+  const where = 'The condition steno.dev/RecordingStored of each pod says why and what to do.'
+  if (counts.SpoolFull > 0)
+    return say(
+      'False',
+      'SpoolFull',
+      `Pods whose spool takes no more, so that statements fail or pass unrecorded, or whose recordings are not stored: ${names}. ${where}`,
+    )
+  if (counts.NotStored > 0)
+    return say('False', 'NotStored', `Pods whose recordings wait in the spool and are not stored: ${names}. ${where}`)
+  if (counts.NotReported > 0)
+    return say(
+      'Unknown',
+      'NotReported',
+      `${counts.NotReported} pods have not reported for a while whether their recordings are stored. Look at the pods' sidecars and at Deployment steno-control.`,
+    )
+  if (counts.Stored > 0) return say('True', 'Stored', 'What the pods record reaches the store, as their sidecars say.')
+  if (counts.NothingYet > 0)
+    return say(
+      'Unknown',
+      'NothingRecorded',
+      'None of its pods has stored anything yet: no session of theirs has begun, or the first records are on their way.',
+    )
+  return counts.NotTold > 0
+    ? say(
+        'Unknown',
+        'NotTold',
+        'The sidecars of its pods have not said whether their recordings are stored; those of earlier releases never do.',
+      )
+    : say('Unknown', 'NoPods', 'The policy is for no pod with a sidecar, so nothing is recorded.')
 }
 
 const credentialsOnlyMessage =

@@ -4,12 +4,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { watchPolicyWorld } from '../../cluster/policy-world.ts'
 import { startTestApi, type TestApi } from '../../cluster/test-api.ts'
-import { testLog, until } from '../../cluster/test-support.ts'
+import { testLog, until, untilQuiet } from '../../cluster/test-support.ts'
 import type { Condition } from '../../cluster/conditions.ts'
 import { standardNetworkSettings } from './network-policies/settings.ts'
+import { createAuthority } from '../../cluster/certificates/authority.ts'
 import { startReconcile } from './reconcile.ts'
 
-const timeout = 20_000
+const timeout = 120_000
 const steno = '/apis/steno.dev/v1alpha1'
 const at = {
   policy: `${steno}/namespaces/shop/sessionpolicies/orders`,
@@ -26,7 +27,7 @@ const reachable = { type: 'StoreReachable', status: 'True', reason: 'Proven', me
 const store = { metadata: { name: 'default' }, spec: { type: 'volume' }, status: { conditions: [reachable] } }
 const pod = (name: string) => ({ metadata: { name, namespace: 'shop' }, spec: { serviceAccountName: 'agent', containers: [] } })
 
-function reconcile(api: TestApi) {
+function reconcile(api: TestApi, certificates: readonly string[] = [], statusMilliseconds = 5) {
   const { log, lines } = testLog()
   const ending = new AbortController()
   const timing = { retryMillisecondsFirst: 5 }
@@ -34,14 +35,18 @@ function reconcile(api: TestApi) {
   const settings = {
     parametersName: 'steno',
     instance: 'test',
-    statusMilliseconds: 5,
+    statusMilliseconds,
     rightsMilliseconds: 50,
     network: standardNetworkSettings('steno-system'),
     watchTiming: timing,
   }
-  const running = startReconcile({ cluster: api.client, world, controlPublicKey: () => 'PEM', settings, log, signal: ending.signal })
+  const trust = { pem: certificates.join('') }
+  const controlCa = (): string => trust.pem
+  const running = startReconcile({
+    ...{ cluster: api.client, world, controlPublicKey: () => 'PEM', controlCa, settings, log, signal: ending.signal },
+  })
   return {
-    lines,
+    ...{ lines, running, trust },
     async [Symbol.asyncDispose]() {
       ending.abort()
       world.stop()
@@ -79,7 +84,7 @@ test('when nothing changes nothing is written, and a burst of pods is few writes
   api.put(at.policy, policy)
   api.put(at.namespace, namespace)
   api.put(at.store, store)
-  await using __ = reconcile(api)
+  await using __ = reconcile(api, [], 100)
   await until(() => reasonOf(api, at.policy, 'Ready') === 'InForce' && reasonOf(api, at.store, 'Ready') === 'Proven')
   const writes = (): number => api.requests.filter((request) => request === `PATCH ${at.policy}/status`).length
   const before = writes()
@@ -87,9 +92,10 @@ test('when nothing changes nothing is written, and a burst of pods is few writes
   await until(() => statusOf(api, at.policy).pods?.matched === 300)
   assert.ok(writes() - before < 30, `${writes() - before} writes for 300 pods`)
   await until(() => reasonOf(api, at.policy, 'CredentialsIsolated') === 'BarePods')
+  await untilQuiet(writes, { turns: 250 })
   const settled = writes()
   api.put(at.pod('burst-0'), { ...pod('burst-0'), status: { phase: 'Running' } })
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await untilQuiet(writes, { turns: 250 })
   assert.equal(writes(), settled, 'a pod whose meaning did not change writes nothing')
 })
 
@@ -141,6 +147,7 @@ test(
       exemptPods: ['shop', 'other'].map((name) => ({ namespace: name, matchLabels: { tier: 'exporter' } })),
       foreignInitContainers,
       knownImages: ['steno:1'],
+      controlCas: [],
       controlPublicKeys: ['PEM'],
     })
     assert.equal(reasonOf(api, at.floor, 'Ready'), 'InForce')
@@ -150,6 +157,49 @@ test(
     await until(() => (spec()['exemptPods'] as unknown[]).length === 0 && (spec()['foreignInitContainers'] as unknown[]).length === 0)
   },
 )
+
+test('the parameters name each authority as soon as there is one, and those before it, ended ones too', { timeout }, async () => {
+  await using api = await startTestApi()
+  const spec = () => api.get(at.parameters)?.['spec'] as { controlCas?: readonly string[] }
+  api.put(at.parameters, { metadata: { name: 'steno' }, spec: { images: ['steno:1'], stenoNamespace: 'steno-system' } })
+  const day = 86_400_000
+  // Pods may have the ended one beside one that holds.
+  const made = async (days: number) =>
+    (await createAuthority({ notBefore: new Date(Date.now() - 9 * day), notAfter: new Date(Date.now() + days * day) })).cert
+  const [ended, former, active, next] = await Promise.all([made(-1), made(1), made(2), made(3)])
+  await using running = reconcile(api, [active, former, ended])
+  await until(() => JSON.stringify(spec().controlCas) === JSON.stringify([active, former, ended]))
+  running.trust.pem = [next, active].join('')
+  running.running.refreshParameters()
+  await until(() => JSON.stringify(spec().controlCas) === JSON.stringify([next, active, former, ended]))
+})
+
+test('what pods were made with is known to the installation after an uninstallation', { timeout }, async () => {
+  await using api = await startTestApi()
+  const spec = () => (api.get(at.parameters)?.['spec'] ?? {}) as { knownImages?: readonly string[]; controlCas?: readonly string[] }
+  const install = (image: string) =>
+    api.put(at.parameters, { metadata: { name: 'steno' }, spec: { ...spec(), images: [image], stenoNamespace: 'steno-system' } })
+  const validity = { notBefore: new Date(Date.now() - 1_000), notAfter: new Date(Date.now() + 86_400_000) }
+  const [before, after] = [(await createAuthority(validity)).cert, (await createAuthority(validity)).cert]
+  install('steno:1')
+  {
+    await using __ = reconcile(api, [before])
+    await until(() => spec().knownImages?.length === 1 && spec().controlCas?.length === 1)
+    api.remove(at.parameters)
+  }
+  install('steno:2')
+  await using __ = reconcile(api, [after])
+  await until(() => JSON.stringify(spec().knownImages) === '["steno:2","steno:1"]')
+  assert.deepEqual(spec().controlCas, [after, before])
+  // Somebody's own words in it are no reason to stop, and are not taken for images.
+  const remembered = '/api/v1/namespaces/steno-system/configmaps/steno-remembered'
+  api.put(remembered, { metadata: { name: 'steno-remembered', namespace: 'steno-system' }, data: { 'images.json': '{not JSON' } })
+  install('steno:3')
+  await until(
+    () =>
+      (api.get(remembered) as { data?: Record<string, string> } | undefined)?.data?.['images.json'] === '["steno:3","steno:2","steno:1"]',
+  )
+})
 
 test('an image that the chart named once stays known after a rollback, which names it no more', { timeout }, async () => {
   await using api = await startTestApi()

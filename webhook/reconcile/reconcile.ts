@@ -15,7 +15,7 @@ import { resources } from '../../cluster/resources.ts'
 import { watchResource, type ResourceWatch, type WatchTiming } from '../../cluster/watch-resource.ts'
 import { createEventRecorder } from './event-recorder.ts'
 import { keptPod, type KeptPod } from './kept-pod.ts'
-import { createNamespacePods, type EgressCounts, type NamespacePods } from './namespace-pods.ts'
+import { createNamespacePods, type EgressCounts, type NamespacePods, type RecordedCounts } from './namespace-pods.ts'
 import { keepParameters } from './keep-parameters.ts'
 import { keepNetworkPolicies } from './network-policies/keep-network-policies.ts'
 import type { LookUp } from './network-policies/database-addresses.ts'
@@ -49,7 +49,7 @@ export type Reconcile = {
   /** NetworkPolicies that somebody else had changed or deleted. */
   readonly repaired: number
   /** Pods with a sidecar and without one, for each opted-in namespace. */
-  podTotals(): { namespace: string; injected: number; bare: number; egress: EgressCounts['counts'] }[]
+  podTotals(): { namespace: string; injected: number; bare: number; egress: EgressCounts['counts']; recorded: RecordedCounts['counts'] }[]
   /** Fulfilled when what was under way has ended. */
   readonly stopped: Promise<void>
 }
@@ -64,6 +64,8 @@ export function startReconcile(options: {
   readonly world: PolicyWorld
   /** PEM; null until control has made it. `refreshParameters` takes in another. */
   readonly controlPublicKey: () => string | null
+  /** PEM; the authorities by which control and relay may be known now. `refreshParameters` takes in others. */
+  readonly controlCa?: () => string | null
   /** Whether what control said of the stores is too old to count. */
   readonly isControlSilent?: () => boolean
   /** The addresses behind the name of a database; without it the system is asked. */
@@ -98,6 +100,8 @@ export function startReconcile(options: {
   const refreshParameters = (): void => queue.add('AdmissionParameters')
   const parameters = keepParameters({
     ...{ cluster, world, controlPublicKey, log, signal },
+    controlCa: options.controlCa ?? (() => null),
+    namespace: settings.network.stenoNamespace,
     name: settings.parametersName,
     onChange: refreshParameters,
   })
@@ -116,8 +120,11 @@ export function startReconcile(options: {
           return statuses.recordingStore(name)
         case 'AdmissionParameters':
           return parameters.keep()
-        case 'NetworkPolicies':
-          return network.keep(name)
+        case 'NetworkPolicies': {
+          const again = await network.keep(name)
+          if (again !== null) queue.add(key, again)
+          return
+        }
         default:
           throw new Error(`there is no work for ${key}`)
       }
@@ -244,7 +251,8 @@ export function startReconcile(options: {
     get repaired() {
       return network.repaired
     },
-    podTotals: () => [...namespaces].map(([namespace, { pods }]) => ({ namespace, ...pods.totals(), egress: pods.egress() })),
+    podTotals: () =>
+      [...namespaces].map(([namespace, { pods }]) => ({ namespace, ...pods.totals(), egress: pods.egress(), recorded: pods.recorded() })),
     stopped: run().catch((error: unknown) => log.error({ error: messageOf(error) }, 'reconcile ended with an error')),
   }
 }

@@ -18,6 +18,7 @@ import type { RightsKeeper } from './rights-keeper.ts'
 const silentMessage =
   'Control has said nothing for some minutes, so nobody knows whether the store is reached; recordings wait in the spools of the pods meanwhile. Look at Deployment steno-control and its log.'
 const noPods = { matched: 0, injected: 0, stale: 0, bare: 0 }
+const noRecorded = { counts: { Stored: 0, NothingYet: 0, NotStored: 0, SpoolFull: 0, NotReported: 0, NotTold: 0 }, failingNames: [] }
 const noEgress = { counts: { Closed: 0, Open: 0, NotMeasured: 0, NotReported: 0, CredentialsOnly: 0 }, openNames: [] }
 
 export function createStatusWork(options: {
@@ -52,7 +53,10 @@ export function createStatusWork(options: {
     }
     for (const finding of findings) {
       const old = before.conditions?.find(({ type }) => type === finding.type)
-      const isTold = finding.type === 'Ready' || (finding.type === 'EgressEnforced' && finding.reason === 'OpenPath')
+      const isAlarm =
+        (finding.type === 'EgressEnforced' && finding.reason === 'OpenPath') ||
+        (finding.type === 'RecordingStored' && finding.status === 'False')
+      const isTold = finding.type === 'Ready' || isAlarm
       if (!isTold || (old?.status === finding.status && old.reason === finding.reason)) continue
       const { uid } = kept
       events.tell({
@@ -82,6 +86,8 @@ export function createStatusWork(options: {
         unreadable: kept.problem,
         isNamespaceOptedIn: entry !== undefined,
         egress: found?.egress ?? noEgress,
+        recorded: found?.recorded ?? noRecorded,
+        isControlSilent: isControlSilent(),
         mode: policy?.spec.enforcement.mode ?? null,
         opened: network.openedBy(namespace, kept.name),
         problems: found?.problems ?? [],

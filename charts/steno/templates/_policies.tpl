@@ -68,9 +68,17 @@ spec:
   {{- end }}
 {{- end -}}
 
-{{/* CEL: who is asking is steno itself. */}}
-{{- define "steno.policies.isSteno" -}}
-request.userInfo.username in ['system:serviceaccount:{{ .Release.Namespace }}:steno-webhook', 'system:serviceaccount:{{ .Release.Namespace }}:steno-control']
+{{/* CEL: a user's name as a literal, of one of steno's own accounts. Takes `root` and `component`. */}}
+{{- define "steno.policies.account" -}}
+'system:serviceaccount:{{ .root.Release.Namespace }}:steno-{{ .component }}'
+{{- end -}}
+
+{{/* Policies that bound steno's own accounts are about these alone, so that no fault in one stops anybody else. Takes `root` and `components`. */}}
+{{- define "steno.policies.ownAccounts" -}}
+matchConditions:
+  - name: is-steno
+    expression: >-
+      request.userInfo.username in [{{ range $at, $component := .components }}{{ if $at }}, {{ end }}{{ include "steno.policies.account" (dict "root" $.root "component" $component) }}{{ end }}]
 {{- end -}}
 
 {{/* CEL variables of a pod that is created: its init containers and, among them, the sidecar: a list of none or one, for names are unique. */}}

@@ -4,10 +4,9 @@
  * The cluster is the one of KUBECONFIG; `node e2e/kubernetes/run.ts` sets it. Without it a test says so and is skipped; with
  * `E2E=required` it fails.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { runToEnd } from '../../../tools/run-to-end.ts'
 
 export type Ran = { readonly code: number; readonly stdout: string; readonly stderr: string }
 
@@ -28,15 +27,8 @@ export function clusterTest(
 }
 
 /** Runs a program with `input`, and gives what it printed, whatever its exit code. */
-export async function ran(command: string, args: readonly string[], input = ''): Promise<Ran> {
-  const child = spawn(command, args, { stdio: 'pipe' })
-  const texts = { stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text: string) => void (texts.stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => void (texts.stderr += text))
-  child.stdin.on('error', () => undefined) // A program that does not read what it is given.
-  child.stdin.end(input)
-  const [code] = (await once(child, 'close')) as [number | null]
-  return { code: code ?? -1, ...texts }
+export function ran(command: string, args: readonly string[], input = ''): Promise<Ran> {
+  return runToEnd(command, args, { input })
 }
 
 /** Standard output of kubectl. @throws Error with what kubectl said */

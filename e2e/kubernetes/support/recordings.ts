@@ -1,10 +1,8 @@
 /**
  * The cluster's recordings as an auditor reads them: `steno` commands against control's reader, through a port-forward.
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { openForward } from '../../../cli/kubectl/forward.ts'
 import { steno, type StenoResult } from '../../support/proxy.ts'
-import { eventually } from './kubectl.ts'
 
 export type Recordings = AsyncDisposable & {
   /** `control+http://127.0.0.1:PORT/default` */
@@ -29,16 +27,8 @@ export type RecordedSession = {
 }
 
 export async function openRecordings(store = 'default'): Promise<Recordings> {
-  const child = spawn('kubectl', ['-n', 'steno-system', 'port-forward', 'deployment/steno-control', ':8081'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let printed = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => void (printed += text))
-  const port = await eventually('a port is forwarded', () => {
-    if (child.exitCode !== null) throw new Error(printed)
-    return Promise.resolve(/127\.0\.0\.1:(\d+) ->/.exec(printed)?.[1] ?? null)
-  })
-  const url = `control+http://127.0.0.1:${port}/${store}`
+  const forward = await openForward({ stenoNamespace: 'steno-system' })
+  const url = `control+${forward.origin}/${store}`
   const run = (args: readonly string[]): Promise<StenoResult> => steno(args, { environment: { STENO_STORE: url } })
   return {
     url,
@@ -53,10 +43,6 @@ export async function openRecordings(store = 'default'): Promise<Recordings> {
       // A session that was lost before anything of it was stored has no identity.
       return sessions.filter((session) => session.identity !== null).filter(({ identity }) => identity.attested['podUid'] === podUid)
     },
-    async [Symbol.asyncDispose]() {
-      if (child.exitCode !== null) return
-      child.kill('SIGTERM')
-      await once(child, 'exit')
-    },
+    [Symbol.asyncDispose]: () => forward[Symbol.asyncDispose](),
   }
 }

@@ -1,8 +1,9 @@
-/** What a pod's sidecar tells control besides recordings: how far it has come, and whether the databases can be reached past it. */
+/** What a pod's sidecar tells control besides recordings: how far it has come, how recording does, and whether databases can be reached past it. */
 import type { Log } from '../../../base/log.ts'
 import type { MetricsRegistry } from '../../metrics-registry.ts'
 import { openControlPost } from './control-post.ts'
-import { createFactSender, type WayFacts } from './send-facts.ts'
+import type { PolicyFacts, RecordingFacts, WayFacts } from '../../../session/pod-facts.ts'
+import { createFactSender } from './send-facts.ts'
 import { createMarkSender, type MarkedRecorder } from './send-marks.ts'
 
 export type Reports = {
@@ -17,17 +18,19 @@ export function startReports({
   recorder,
   storeUrl,
   way,
+  policy,
   log,
 }: {
-  readonly recorder: MarkedRecorder
+  readonly recorder: MarkedRecorder & { recordingState(): RecordingFacts | null }
   readonly storeUrl: string
   readonly way: (() => WayFacts | null) | null
+  readonly policy: () => PolicyFacts
   readonly log: Log
 }): Reports {
   const control = openControlPost(storeUrl)
   if (control === null) return { wayChanged: () => undefined, addMetrics: () => undefined, stop: () => undefined }
   const marks = createMarkSender({ recorder, control, log })
-  const facts = way === null ? null : createFactSender({ current: way, control, log })
+  const facts = way === null ? null : createFactSender({ current: way, recording: () => recorder.recordingState(), policy, control, log })
   marks.start()
   facts?.start()
   return {

@@ -1,46 +1,44 @@
 /**
- * Gives control what was measured of the way past the sidecar: at each change, and every 15 s so that silence means something.
+ * Gives control what was measured of the way past the sidecar, how its recording does, and which policy it goes by: at each change, and every 15 s so
+ * that silence means something.
  */
 import type { Log } from '../../../base/log.ts'
+import {
+  podFactsBytes,
+  podFactsMilliseconds,
+  type PodFacts,
+  type PolicyFacts,
+  type RecordingFacts,
+  type WayFacts,
+} from '../../../session/pod-facts.ts'
 import type { ControlPost } from './control-post.ts'
 import { createSayer } from './say-to-control.ts'
 
-export const factsMilliseconds = 15_000
 /** How often a change that could not be told yet is looked at. */
 const lookMilliseconds = 500
 
-/** As sidecar/closed-way measures it; see webhook/control/facts for what becomes of it. */
-export type WayFacts = {
-  readonly state: 'Closed' | 'Open' | 'Unknown'
-  readonly reason: string
-  /** Milliseconds since the epoch. */
-  readonly since: number
-  readonly measured: number
-  readonly databases: readonly {
-    readonly name: string
-    readonly state: 'Closed' | 'Open' | 'Unknown'
-    readonly addresses: readonly string[]
-  }[]
-}
-
-/** `current` is null while nothing was measured. */
+/** `current` is null while nothing was measured, and nothing is said then. Null for `recording` or `policy`: nobody knows. */
 export function createFactSender({
   current,
+  recording = () => null,
+  policy = () => null,
   control,
   log,
   now = () => performance.now(),
 }: {
   readonly current: () => WayFacts | null
+  readonly recording?: () => RecordingFacts | null
+  readonly policy?: () => PolicyFacts | null
   readonly control: Pick<ControlPost, 'post'>
   readonly log: Log
   readonly now?: () => number
 }) {
-  const sayer = createSayer({ what: 'what was measured of the closed way', log, pauseMilliseconds: 1_000, now })
+  const sayer = createSayer({ what: 'what is known of way, recording and policy', log, pauseMilliseconds: 1_000, now })
   let toldState = ''
   let toldAt = -Infinity
 
-  async function send(facts: WayFacts, state: string) {
-    const answer = await control.post('/v1/facts', Buffer.from(JSON.stringify({ egress: facts })), { 'content-type': 'application/json' })
+  async function send(facts: PodFacts, state: string) {
+    const answer = await control.post('/v1/facts', podFactsBytes(facts), { 'content-type': 'application/json' })
     if (answer.code !== null) return { code: answer.code, message: answer.message }
     toldState = state
     toldAt = now()
@@ -48,10 +46,16 @@ export function createFactSender({
   }
 
   function tick(): Promise<void> {
-    const facts = current()
-    if (facts === null) return Promise.resolve()
+    const egress = current()
+    if (egress === null) return Promise.resolve()
+    const [recorded, followed] = [recording(), policy()]
+    const facts: PodFacts = {
+      egress,
+      ...(recorded === null ? {} : { recording: recorded }),
+      ...(followed === null ? {} : { policy: followed }),
+    }
     const state = stateOf(facts)
-    if (state === toldState && now() - toldAt < factsMilliseconds) return Promise.resolve()
+    if (state === toldState && now() - toldAt < podFactsMilliseconds) return Promise.resolve()
     return sayer.say(() => send(facts, state))
   }
 
@@ -70,7 +74,7 @@ export function createFactSender({
   }
 }
 
-/** Without the time of the measurement, which changes each time. */
-function stateOf({ state, reason, since, databases }: WayFacts): string {
-  return JSON.stringify([state, reason, since, databases])
+/** Without what changes each time: the time of the measurement, how much waits and since when. */
+function stateOf({ egress: { state, reason, since, databases }, recording, policy }: PodFacts): string {
+  return JSON.stringify([state, reason, since, databases, recording?.state ?? null, recording?.shown ?? null, policy ?? null])
 }

@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import { createLog } from '../../../base/log.ts'
 import { StoreUnavailable } from '../../../session/stores/store.ts'
 import type { PostAnswer } from './control-post.ts'
-import { createFactSender, type WayFacts } from './send-facts.ts'
+import type { PodFacts, RecordingFacts, WayFacts } from '../../../session/pod-facts.ts'
+import { createFactSender } from './send-facts.ts'
 import { createMarkSender } from './send-marks.ts'
 
 const taken: PostAnswer = { status: 204, code: null, message: '', number: null }
@@ -138,4 +139,23 @@ test('facts go out at a change and every 15 s, whatever was measured again', asy
   facts = { ...facts, state: 'Open' }
   await sender.tick()
   assert.equal((JSON.parse(sent.at(-1)!.body) as { egress: WayFacts }).egress.state, 'Open')
+})
+
+test('what is said of the recording goes along, and its change goes out at once, however much waits meanwhile', async () => {
+  const { clock, control, log, sent } = createWorld()
+  const facts: WayFacts = { state: 'Closed', reason: '', since: 1, measured: 1, databases: [] }
+  let recording: RecordingFacts = { state: 'Shipping', code: '', unshippedBytes: 0, unshippedBytesMax: 9, oldestUnshippedSeconds: 0 }
+  const sender = createFactSender({ current: () => facts, recording: () => recording, control, log, now: () => clock.now })
+  await sender.tick()
+  recording = { ...recording, unshippedBytes: 5, oldestUnshippedSeconds: 40 }
+  await sender.tick()
+  assert.equal(sent.length, 1)
+  for (const shown of ['NothingStored', 'Stored'] as const) {
+    recording = { ...recording, shown }
+    await sender.tick()
+    assert.equal((JSON.parse(sent.at(-1)!.body) as PodFacts).recording?.shown, shown)
+  }
+  recording = { ...recording, state: 'Failing', code: 'STORE_FULL' }
+  await sender.tick()
+  assert.deepEqual((JSON.parse(sent.at(-1)!.body) as PodFacts).recording, recording)
 })

@@ -8,17 +8,12 @@ import type { PolicyDatabase, PolicyDocument } from '../../../session/policy-doc
 import { SessionRefused } from '../../session-refused.ts'
 import type { PodEnvironment } from '../environment.ts'
 import { podSettings } from '../settings.ts'
+import { testConfig } from '../test-config.ts'
 import { applyPolicy, refusing } from './apply-policy.ts'
 
 const secret = 'orders-of-May'
 const config: SidecarConfig = {
-  version: 1,
-  control: { url: 'https://steno-control.steno-system.svc:443', store: 'default' },
-  relay: null,
-  enforcement: { mode: 'CredentialsOnly', onOpenPath: 'Report' },
-  policy: { names: ['shop/orders'], hash: '0'.repeat(32) },
-  recording: { level: 'results', onFailure: 'block', spoolBytesMax: 1_000, spoolAgeMillisecondsMax: 2_000 },
-  terminationGraceSeconds: 30,
+  ...testConfig,
   listeners: [
     {
       database: 'orders',
@@ -103,6 +98,32 @@ test('what a running pod cannot follow is named and left', () => {
   assert.equal(stale.length, 3)
   assert.match(stale.join(), /recording\.level .*enforcement\.mode .*database stock has no listener/)
   assert.equal(update.listeners.length, 1)
+})
+
+test('what a later release alone knows is named; the rest is followed, never less strictly', () => {
+  const { update, enforcement, stale, refusals } = under({
+    ...{ recording: { ...config.recording, level: 'stored', onFailure: 'block' }, enforcement: { mode: 'Relay', onOpenPath: 'Block' } },
+    databases: [{ ...database, databaseNames: ['orders', 'stock'], tlsMode: 'verify-full' }],
+    unknown: [
+      { field: 'recording.level', value: 'verbatim', takenAs: 'stored' },
+      { field: 'recording.onFailure', value: 'ask', takenAs: 'block' },
+      { field: 'enforcement.mode', value: 'Mesh', takenAs: 'Relay' },
+      { field: 'enforcement.onOpenPath', value: 'Ask', takenAs: 'Block' },
+      { field: 'tls.mode of orders', value: 'pinned', takenAs: 'verify-full' },
+    ],
+  })
+  assert.deepEqual(
+    stale.map((each) => each.replace(', which the release of this sidecar does not know,', '')),
+    [
+      'recording.level should be verbatim and stays results',
+      'recording.onFailure should be ask and is taken as block, the strictest',
+      'enforcement.mode should be Mesh and stays CredentialsOnly',
+      'enforcement.onOpenPath should be Ask and is taken as Block, the strictest',
+      'tls.mode of orders should be pinned and is taken as verify-full, the strictest',
+    ],
+  )
+  assert.deepEqual([update.onRecordFailure, enforcement, refusals], ['block', { mode: 'CredentialsOnly', onOpenPath: 'Block' }, [null]])
+  assert.deepEqual([update.listeners[0]?.databases, update.listeners[0]?.upstream.tls.mode], [['orders', 'stock'], 'verify-full'])
 })
 
 test('a database that no policy names is refused for itself', async () => {

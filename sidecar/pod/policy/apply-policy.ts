@@ -3,7 +3,8 @@
  *
  * Pure. A document can only choose among what the pod was made with: each listener's connection stays the one that moved here at admission, and
  * is held against the hosts, port, databases and TLS of the document. TLS never goes below what the pod was admitted with, and the spool
- * never above, since its volume was made for that. What cannot change in a pod that runs is said, not done: the pod is stale until it is made anew.
+ * never above, since its volume was made for that. A value that only a later release knows counts as the strictest that is known, or stays what
+ * it is where a running pod cannot change it anyway; either way the pod is not said to follow. What cannot change in a pod that runs is said, not done: the pod is stale until it is made anew.
  */
 import type { Listener, SidecarConfig } from '../../../crds/sidecar-config.ts'
 import type { PolicyDocument } from '../../../session/policy-document.ts'
@@ -112,8 +113,15 @@ function staleParts({ listeners, recording, enforcement }: SidecarConfig, docume
   const differs = (what: string, has: string | number, wanted: string | number): void => {
     if (has !== wanted) stale.push(`${what} stays ${has} and should be ${wanted}`)
   }
-  differs('recording.level', recording.level, document.recording.level)
-  differs('enforcement.mode', enforcement.mode, document.enforcement.mode)
+  const unknown = document.unknown ?? []
+  const isKnown = (what: string): boolean => !unknown.some(({ field }) => field === what)
+  const fixed: Readonly<Record<string, string>> = { 'recording.level': recording.level, 'enforcement.mode': enforcement.mode }
+  if (isKnown('recording.level')) differs('recording.level', recording.level, document.recording.level)
+  if (isKnown('enforcement.mode')) differs('enforcement.mode', enforcement.mode, document.enforcement.mode)
+  for (const { field, value, takenAs } of unknown) {
+    const instead = fixed[field] === undefined ? `is taken as ${takenAs}, the strictest` : `stays ${fixed[field]}`
+    stale.push(`${field} should be ${value}, which the release of this sidecar does not know, and ${instead}`)
+  }
   differs('recording.spoolBytesMax', Math.min(recording.spoolBytesMax, document.recording.spoolBytesMax), document.recording.spoolBytesMax)
   for (const { name, tlsMode } of document.databases) {
     const listener = listeners.find(({ database }) => database === name)

@@ -6,27 +6,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { pino } from 'pino'
-import type { SidecarConfig } from '../../../crds/sidecar-config.ts'
 import { sealPolicyDocument, type PolicyDocument } from '../../../session/policy-document.ts'
+import { signDocument } from '../../../session/signed-document.ts'
 import { testKey } from '../../../session/test-recording.ts'
 import type { Refusal } from '../../session-refused.ts'
 import type { RecorderUpdate } from '../../settings.ts'
 import type { PodEnvironment } from '../environment.ts'
 import { podSettings } from '../settings.ts'
+import { testConfig as config } from '../test-config.ts'
 import { keepPolicy } from './kept-policy.ts'
 import { openPodPolicy } from './pod-policy.ts'
 
 const key = testKey(4)
-const config: SidecarConfig = {
-  version: 1,
-  control: { url: 'https://steno-control.steno-system.svc:443', store: 'default' },
-  relay: null,
-  enforcement: { mode: 'CredentialsOnly', onOpenPath: 'Report' },
-  policy: { names: ['shop/orders'], hash: '0'.repeat(32) },
-  recording: { level: 'results', onFailure: 'block', spoolBytesMax: 1_000, spoolAgeMillisecondsMax: 2_000 },
-  terminationGraceSeconds: 30,
-  listeners: [],
-}
 const identity = { podUid: 'uid', podNamespace: 'shop', podName: 'agent-0' }
 const pod: PodEnvironment = { config, attested: identity, values: new Map() }
 const fields: Omit<PolicyDocument, 'type' | 'version'> = {
@@ -53,7 +44,7 @@ async function createWorld(t: TestContext, kept: Buffer | null) {
   }
   const started = policy.startSettings(way)
   policy.follow(recorder, way).stop()
-  return { started, told, lines }
+  return { started, told, lines, facts: policy.facts() }
 }
 
 test('without a kept policy the admission’s counts', async (t) => {
@@ -68,6 +59,16 @@ test('a kept policy counts from the start', async (t) => {
   assert.equal(started.onRecordFailure, 'continue')
   assert.equal(told.updates[0]?.generation, '12')
   assert.deepEqual(told.ways, [])
+})
+
+test('a policy with a level of a later release is gone by, and not said to be followed', async (t) => {
+  const later = { type: 'policy', version: 1, ...fields, recording: { ...fields.recording, level: 'verbatim' } }
+  const { started, lines, facts } = await createWorld(t, signDocument(later, key).bytes)
+  assert.deepEqual(started.surroundings?.policy, { name: 'shop/kept', hash: 'f'.repeat(32) })
+  assert.equal(started.onRecordFailure, 'continue')
+  assert.equal(facts.hash, 'f'.repeat(32))
+  assert.match(facts.waits.join(), /recording\.level should be verbatim.* stays results/)
+  assert.match(lines.join(''), /cannot follow/)
 })
 
 test('a kept withdrawal closes the way, and leaves the rest to the admission’s policy', async (t) => {

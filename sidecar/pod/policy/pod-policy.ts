@@ -9,7 +9,8 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { messageOf } from '../../../base/errors.ts'
 import type { Log } from '../../../base/log.ts'
-import { comparePolicyOrder, PolicyDocumentRefused, readPolicyDocument, type PolicyDocument } from '../../../session/policy-document.ts'
+import type { PolicyFacts } from '../../../session/pod-facts.ts'
+import { placeAfter, PolicyDocumentRefused, readPolicyDocument, type PolicyDocument } from '../../../session/policy-document.ts'
 import type { Recorder } from '../../recorder.ts'
 import type { RecorderSettings, RecorderUpdate } from '../../settings.ts'
 import type { PodEnvironment } from '../environment.ts'
@@ -34,6 +35,8 @@ export type PodPolicyOptions = {
 export type PodPolicy = {
   /** What the recorder is to start with. */
   startSettings(way: Pick<PodWay, 'through'>): RecorderSettings
+  /** What it goes by, for control to hear. */
+  facts(): PolicyFacts
   /** Applies what comes from control to `recorder`. Returns what ends it. */
   follow(recorder: Pick<Recorder, 'update' | 'setWay'>, way: Pick<PodWay, 'through' | 'change'>): { stop(): void }
 }
@@ -95,6 +98,10 @@ export async function openPodPolicy({ pod, settings, environment, log, timing }:
       const { listeners, onRecordFailure, surroundings, spoolLimits } = updateOf(applied, way)
       return { ...settings, listeners, onRecordFailure, surroundings, spoolLimits: { ...settings.spoolLimits, ...spoolLimits } }
     },
+    facts() {
+      if (document === null || applied === null) return { state: 'in-force', hash: pod.config.policy.hash, waits: [] }
+      return { state: document.state, hash: document.policy.hash, waits: applied.stale }
+    },
     follow(recorder, way) {
       if (document !== null) apply(document, recorder, way)
       if (!storeUrl.startsWith('control+https:')) return { stop: () => undefined }
@@ -104,17 +111,18 @@ export async function openPodPolicy({ pod, settings, environment, log, timing }:
           tokenFile: environment['STENO_CONTROL_TOKEN_FILE'] ?? tokenFileStandard,
           caPem: environment['STENO_CONTROL_CA'] ?? null,
         },
-        generation: () => document?.generation ?? null,
+        known: () => document,
         async onDocument(bytes) {
           try {
             const next = check(bytes)
-            if (document !== null && comparePolicyOrder(next, document) === 0) return
+            if (document !== null && placeAfter(document, next) === 'same') return
             // Kept first: what this process has gone by must not be undone by its next start. A full disk is no reason to go on as before.
             await keepPolicy(spoolFolder, bytes).catch((error: unknown) =>
               log.warn(`the policy could not be kept beside the spool: ${messageOf(error)}`),
             )
             apply(next, recorder, way)
-            log.info({ policy: next.policy, generation: next.generation, state: next.state, reason: next.reason }, 'the policy changed')
+            const { policy, generation, positions, state, reason } = next
+            log.info({ policy, generation, positions, state, reason }, 'the policy changed')
           } catch (error) {
             if (error instanceof PolicyDocumentRefused) log.warn({ code: error.code, remedy: error.remedy }, messageOf(error))
             else

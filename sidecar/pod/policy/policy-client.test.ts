@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { pino } from 'pino'
-import { policyDocumentBytesMax } from '../../../session/policy-document.ts'
+import { policyDocumentBytesMax, type PolicyOrder } from '../../../session/policy-document.ts'
 import { startPolicyClient, type PolicyClientTiming } from './policy-client.ts'
 
 type Handle = (request: http.IncomingMessage, response: http.ServerResponse, number: number) => void
@@ -28,10 +28,10 @@ async function createWorld(t: TestContext, handle: Handle, timing: Partial<Polic
   const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) })
   const documents: string[] = []
   let changed: () => void = () => undefined
-  const state = { generation: null as string | null }
+  const state = { known: null as Pick<PolicyOrder, 'generation' | 'positions'> | null }
   const client = startPolicyClient({
     connection: { origin: new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`), tokenFile, caPem: null },
-    generation: () => state.generation,
+    known: () => state.known,
     onDocument(bytes) {
       documents.push(bytes.toString())
       changed()
@@ -61,7 +61,7 @@ const untilLines = async (lines: readonly string[], pattern: RegExp): Promise<vo
 
 test(
   'documents arrive whole and in order, wherever their bytes are cut; what is no document is passed over',
-  { timeout: 20_000 },
+  { timeout: 120_000 },
   async (t) => {
     const text = `{"kind":"alive"}\n${lineOf('one')}{"kind":"of a later release","document":7}\n${lineOf('two')}`
     const { untilDocuments, documents, client } = await createWorld(t, (_request, response) => {
@@ -79,19 +79,30 @@ test(
   },
 )
 
-test('it shows its token and the generation that it has, and comes again when the stream ends', { timeout: 20_000 }, async (t) => {
+test('it shows its token and where its document stands, and comes again when the stream ends', { timeout: 120_000 }, async (t) => {
   const { untilDocuments, requests, state } = await createWorld(t, (_request, response, number) => {
-    state.generation = String(number * 10)
+    const [sessionPolicies, clusterSessionPolicies, namespaces, pod] = ['7', '8', '9', String(number)]
+    state.known = { generation: String(number * 10), positions: { sessionPolicies, clusterSessionPolicies, namespaces, pod } }
     response.writeHead(200).end(lineOf(String(number)))
   })
   await untilDocuments(3)
   assert.deepEqual(
-    requests.slice(0, 3).map(({ method, url, headers }) => [method, url, headers.authorization, headers['steno-generation']]),
-    [undefined, '10', '20'].map((generation) => ['GET', '/v1/stream', 'Bearer a-token', generation]),
+    requests
+      .slice(0, 3)
+      .map(({ method, url, headers: { authorization, ...headers } }) => [
+        ...[method, url, authorization, headers['steno-generation'], headers['steno-positions']],
+      ]),
+    [[], ['10', '7,8,9,1'], ['20', '7,8,9,2']].map(([generation, positions]) => [
+      'GET',
+      '/v1/stream',
+      'Bearer a-token',
+      generation,
+      positions,
+    ]),
   )
 })
 
-test('it does not follow a redirect, and says what control answered, but never its token', { timeout: 20_000 }, async (t) => {
+test('it does not follow a redirect, and says what control answered, but never its token', { timeout: 120_000 }, async (t) => {
   const refusal = { code: 'POD_UNFIT', message: 'this pod gets no policy', remedy: 'Delete the pod.' }
   const { untilDocuments, requests, lines } = await createWorld(t, (_request, response, number) => {
     if (number === 1) response.writeHead(302, { location: '/elsewhere' }).end()
@@ -107,7 +118,7 @@ test('it does not follow a redirect, and says what control answered, but never i
   assert.doesNotMatch(lines.join(''), /a-token/)
 })
 
-test('control’s own code and remedy are told', { timeout: 20_000 }, async (t) => {
+test('control’s own code and remedy are told', { timeout: 120_000 }, async (t) => {
   const { lines } = await createWorld(t, (_request, response) => {
     response.writeHead(403).end(JSON.stringify({ code: 'POD_UNFIT', message: 'this pod gets no policy', remedy: 'Delete the pod.' }))
   })
@@ -115,7 +126,7 @@ test('control’s own code and remedy are told', { timeout: 20_000 }, async (t) 
   assert.match(lines.join(''), /Delete the pod\./)
 })
 
-test('a stream that falls silent is given up, and another opened', { timeout: 20_000 }, async (t) => {
+test('a stream that falls silent is given up, and another opened', { timeout: 120_000 }, async (t) => {
   const { untilDocuments } = await createWorld(
     t,
     (_request, response, number) => {
@@ -131,7 +142,7 @@ for (const [what, sent] of [
   ['a line that is no JSON', 'nonsense\n'],
   ['a line without end', Buffer.alloc(2 * policyDocumentBytesMax, 0x20)],
 ] as const) {
-  test(`${what} ends the stream, and the next one counts`, { timeout: 20_000 }, async (t) => {
+  test(`${what} ends the stream, and the next one counts`, { timeout: 120_000 }, async (t) => {
     const { untilDocuments, documents, lines } = await createWorld(t, (_request, response, number) => {
       response.writeHead(200)
       response.write(number === 1 ? sent : lineOf('sound'))
@@ -142,7 +153,7 @@ for (const [what, sent] of [
   })
 }
 
-test('the pauses after failures grow, each at least what it should be', { timeout: 20_000 }, async (t) => {
+test('the pauses after failures grow, each at least what it should be', { timeout: 120_000 }, async (t) => {
   const at: number[] = []
   const { lines } = await createWorld(
     t,

@@ -9,14 +9,14 @@ import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KnownError, messageOf } from '../../../base/errors.ts'
 import type { Log } from '../../../base/log.ts'
-import { policyDocumentBytesMax } from '../../../session/policy-document.ts'
+import { policyDocumentBytesMax, positionsText, type PolicyOrder } from '../../../session/policy-document.ts'
 import { isObject } from '../../../session/shape.ts'
 import { openControlConnection, type ConnectionOptions } from '../../../session/stores/control-connection.ts'
 
 export type PolicyClientOptions = {
   readonly connection: Pick<ConnectionOptions, 'origin' | 'tokenFile' | 'caPem'>
-  /** Of the highest document that is known, which control sends nothing below of; null for none. */
-  readonly generation: () => string | null
+  /** Where the document stands that is in force: control sends none that is behind it. Null for none. */
+  readonly known: () => Pick<PolicyOrder, 'generation' | 'positions'> | null
   /** A document as it came, unchecked. The next is read when this is done. Must not throw. */
   readonly onDocument: (bytes: Buffer) => Promise<void>
   readonly log: Log
@@ -48,7 +48,7 @@ export type PolicyClient = {
   stop(): void
 }
 
-export function startPolicyClient({ connection: to, generation, onDocument, log, timing = {} }: PolicyClientOptions): PolicyClient {
+export function startPolicyClient({ connection: to, known, onDocument, log, timing = {} }: PolicyClientOptions): PolicyClient {
   const { answerMilliseconds, silenceMilliseconds, pauseMillisecondsFirst, pauseMillisecondsMost } = { ...standardTiming, ...timing }
   const connection = openControlConnection({ ...to, timeouts: { answerMilliseconds, silenceMilliseconds } })
   const stopping = new AbortController()
@@ -57,8 +57,7 @@ export function startPolicyClient({ connection: to, generation, onDocument, log,
 
   /** Ends when the stream does. Throws what ended it. */
   async function listenOnce(onHeard: () => void): Promise<void> {
-    const known = generation()
-    const headers = known === null ? {} : { 'steno-generation': known }
+    const headers = headersOf(known())
     const { answer } = await connection.open({ method: 'GET', path: '/v1/stream', headers })
     const cut = (): void => void answer.destroy()
     stopping.signal.addEventListener('abort', cut)
@@ -178,4 +177,11 @@ function documentIn(line: Buffer): Buffer | null {
   }
   if (!isObject(value) || value['kind'] !== 'policy' || typeof value['document'] !== 'string') return null
   return Buffer.from(value['document'], 'base64')
+}
+
+/** `steno-positions` since there are positions; before, control went by the generation alone, and it may be of such a release. */
+function headersOf(known: Pick<PolicyOrder, 'generation' | 'positions'> | null): Record<string, string> {
+  if (known === null) return {}
+  const { generation, positions } = known
+  return { 'steno-generation': generation, ...(positions === undefined ? {} : { 'steno-positions': positionsText(positions) }) }
 }

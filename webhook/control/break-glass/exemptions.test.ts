@@ -159,6 +159,34 @@ test('the verifier warns of each exemption, and calls forged and damaged ones er
   assert.match((await findings(9)).join(), /^error EXEMPTION_DAMAGED/)
 })
 
+test('the verifier tells an exemption once, from its beginning until its end, and the earliest first', async () => {
+  const { store, world, control } = createWorld()
+  const records = control()
+  const reasons = ['first', 'second', 'third', 'fourth', 'fifth', 'sixth']
+  for (const [at, reason] of reasons.entries()) {
+    world.now = testEpoch + at * 60_000
+    world.policies = [policyOf([{ ...shop, reason }], at + 1)]
+    await records.look()
+  }
+  await records.stop()
+  const told = (await Array.fromAsync(verifyStore(store))).map(({ code, message }) => `${code} ${message}`)
+  assert.deepEqual(
+    told.map((line) => line.slice(line.lastIndexOf(' ') + 1)),
+    reasons,
+  )
+  for (const line of told.slice(0, -1)) {
+    const [, began = '', ended = ''] = /^EXEMPT from (\S+) until (\S+) pods with app=agent of shop /.exec(line) ?? []
+    assert.ok(Date.parse(began) <= Date.parse(ended), line)
+  }
+  assert.match(told.at(-1) ?? '', /^EXEMPT from \S+ on pods with/, 'the last one goes on')
+  const isFirst = (text: string): boolean => text.includes('"event":"began"') && text.includes('"reason":"first"')
+  const first = [...store.objects].find(([, bytes]) => isFirst(bytes.toString()))
+  assert.ok(store.objects.delete(first?.[0] ?? ''))
+  const left = (await Array.fromAsync(verifyStore(store))).map(({ message }) => message)
+  const alone = left.filter((message) => message.endsWith(': first'))
+  assert.match(alone.join(), /^until \S+ pods with app=agent [^,]*$/, 'an end whose beginning is gone is told by itself')
+})
+
 test('a record is read under its own name alone, and not when it contradicts itself', () => {
   const fields = {
     event: 'began',

@@ -7,21 +7,24 @@ import type { ClusterRequest } from '../../../cluster/client.ts'
 import { ClusterRefused } from '../../../cluster/errors.ts'
 import { startTestControl } from '../test-control.ts'
 import { requestTo } from '../test-requests.ts'
-import { factsIn, type Egress, type PodCondition } from './facts.ts'
+import { podFactsBytes, podFactsIn, type PodFacts, type RecordingFacts, type WayFacts } from '../../../session/pod-facts.ts'
+import type { PodCondition } from './facts.ts'
 import { createPodConditions } from './pod-conditions.ts'
 import { factsRoute } from './route.ts'
 
 const pod = { podUid: 'uid-a', podName: 'a', podNamespace: 'shop' }
 const epoch = Date.UTC(2026, 10, 21, 9)
 
-function egress(state: Egress['state'], changes: Partial<Egress> = {}): Egress {
+function egress(state: WayFacts['state'], changes: Partial<WayFacts> = {}): PodFacts {
+  const databases = [{ name: 'orders', state, addresses: ['10.0.0.5:5432'] }]
+  return { egress: { state, reason: '', since: epoch, measured: epoch, databases, ...changes } }
+}
+
+function recording(state: RecordingFacts['state'], changes: Partial<RecordingFacts> = {}): PodFacts {
+  const code = state === 'Shipping' ? '' : 'STORE_FULL'
   return {
-    state,
-    reason: '',
-    since: epoch,
-    measured: epoch,
-    databases: [{ name: 'orders', state, addresses: ['10.0.0.5:5432'] }],
-    ...changes,
+    ...egress('Closed'),
+    recording: { state, code, unshippedBytes: 0, unshippedBytesMax: 1_000, oldestUnshippedSeconds: 0, ...changes },
   }
 }
 
@@ -39,7 +42,10 @@ function createWorld() {
       if (request.method === 'GET')
         return Promise.resolve({ metadata: { uid: server.uid }, status: { conditions: server.conditions } } as T)
       server.patches.push(request)
-      server.conditions = (request.body as { status: { conditions: PodCondition[] } }).status.conditions
+      const { conditions } = (request.body as { status: { conditions: PodCondition[] } }).status
+      // As a strategic merge by type does it.
+      const told = new Set(conditions.map(({ type }) => type))
+      server.conditions = [...server.conditions.filter(({ type }) => !told.has(type)), ...conditions]
       return Promise.resolve({} as T)
     },
   }
@@ -149,13 +155,30 @@ test('a pod that is gone, or whose name another has, is forgotten; what fails ot
   conditions.stop()
 })
 
+test('what an admission policy refuses is not tried again for half a minute, and is then written', async () => {
+  const { clock, server, control, said } = createWorld()
+  const conditions = control()
+  server.refuse = refusal(422)
+  conditions.heard(pod, egress('Closed'))
+  await conditions.look()
+  server.refuse = null
+  for (clock.now of [5_000, 29_999]) {
+    await conditions.look()
+    assert.equal(said(), '', String(clock.now))
+  }
+  clock.now = 30_000
+  await conditions.look()
+  assert.equal(said(), 'True Closed')
+  conditions.stop()
+})
+
 test('facts that are none, too long, or of a pod without a sidecar are refused', async (t) => {
   const heard: string[] = []
   let isFit = true
   const control = await startTestControl({
     routes: () => [
       factsRoute({
-        conditions: { heard: ({ podUid }, { state }) => void heard.push(`${podUid} ${state}`) },
+        conditions: { heard: ({ podUid }, { egress: { state } }) => void heard.push(`${podUid} ${state}`) },
         describePod: () =>
           Promise.resolve(
             isFit
@@ -173,29 +196,95 @@ test('facts that are none, too long, or of a pod without a sidecar are refused',
       outgoing.on('response', (answer) => resolve(answer.resume().statusCode!)).on('error', reject)
       outgoing.end(body)
     })
-  assert.equal(await send(JSON.stringify({ egress: egress('Open') })), 204)
+  assert.equal(await send(JSON.stringify(egress('Open'))), 204)
   for (const [body, status] of [
     ['', 400],
     ['[]', 400],
-    [JSON.stringify({ egress: { ...egress('Open'), state: 'Ajar' } }), 400],
-    [JSON.stringify({ egress: { ...egress('Open'), measured: 1e300 } }), 400],
+    [JSON.stringify({ egress: { ...egress('Open').egress, state: 'Ajar' } }), 400],
+    [JSON.stringify(egress('Open', { measured: 1e300 })), 400],
+    [JSON.stringify({ ...egress('Open'), recording: { ...recording('Full').recording, code: 'a sentence' } }), 400],
+    [JSON.stringify({ ...egress('Open'), recording: {} }), 400],
     ['x'.repeat(70_000), 413],
   ] as const)
     assert.equal(await send(body), status, body.slice(0, 80))
   isFit = false
-  assert.equal(await send(JSON.stringify({ egress: egress('Closed') }), 'b'), 403)
+  assert.equal(await send(JSON.stringify(egress('Closed')), 'b'), 403)
   assert.deepEqual(heard, ['uid-a Open'])
 })
 
 test('what a sidecar says cannot act on the terminal of who reads the condition', async () => {
   const { control, server } = createWorld()
   const conditions = control()
-  const facts = factsIn(
-    Buffer.from(JSON.stringify({ egress: egress('Unknown', { reason: '\u001b[2J\u202enothing' + 'x'.repeat(5_000) }) })),
-  )
+  const facts = podFactsIn(Buffer.from(JSON.stringify(egress('Unknown', { reason: '\u001b[2J\u202enothing' + 'x'.repeat(5_000) }))))
   conditions.heard(pod, facts)
   await conditions.look()
   const { message } = server.conditions[0]!
   assert.ok(!/\p{C}/u.test(message) && message.length < 500, message)
+  conditions.stop()
+})
+
+test('what a sidecar says of its recording is a condition of its own, with a remedy, and both are one write', async () => {
+  const { clock, server, control } = createWorld()
+  const conditions = control()
+  const stored = (): PodCondition => server.conditions.find(({ type }) => type === 'steno.dev/RecordingStored')!
+  conditions.heard(pod, recording('Shipping'))
+  await conditions.look()
+  assert.deepEqual([server.patches.length, stored().status, stored().reason], [1, 'True', 'Stored'])
+  clock.now = 60_000
+  conditions.heard(pod, recording('Failing', { unshippedBytes: 300 }))
+  await conditions.look()
+  assert.deepEqual([stored().status, stored().reason, stored().lastTransitionTime], ['False', 'StoreRefuses', '2026-11-21T09:01:00Z'])
+  assert.match(stored().message, /STORE_FULL.*above 25 %.*Free space in the store/)
+  const writes = server.patches.length
+  for (let beat = 1; beat <= 8; beat++) {
+    clock.now += 15_000
+    conditions.heard(pod, recording('Failing', { unshippedBytes: 300 + beat, oldestUnshippedSeconds: 15 * beat }))
+    await conditions.look()
+  }
+  assert.equal(server.patches.length, writes, 'a spool that grows a little is no change')
+  conditions.heard(pod, recording('Full', { code: 'SPOOL_FULL', unshippedBytes: 1_001 }))
+  await conditions.look()
+  assert.deepEqual([stored().reason, stored().lastTransitionTime], ['SpoolFull', '2026-11-21T09:01:00Z'])
+  clock.now += 5_000
+  conditions.heard(pod, recording('Shipping'))
+  await conditions.look()
+  assert.equal(stored().status, 'True')
+  clock.now += 45_000
+  await conditions.look()
+  assert.deepEqual(
+    server.conditions.map(({ status, reason }) => `${status} ${reason}`),
+    ['Unknown NotReported', 'Unknown NotReported'],
+  )
+  conditions.stop()
+})
+
+test('a sidecar that has stored nothing yet is in no trouble, and is not said to store', async () => {
+  const { clock, server, control } = createWorld()
+  const conditions = control()
+  const said: string[] = []
+  for (const shown of ['NothingRecorded', 'NothingStored', 'Stored', undefined] as const) {
+    const facts = podFactsIn(podFactsBytes(recording('Shipping', shown === undefined ? {} : { shown })))
+    conditions.heard(pod, facts)
+    await conditions.look()
+    clock.now += 5_000
+    const { status, reason } = server.conditions.find(({ type }) => type === 'steno.dev/RecordingStored')!
+    said.push(`${status} ${reason}`)
+  }
+  // Earlier releases do not say how far it is shown.
+  assert.deepEqual(said, ['Unknown NothingRecorded', 'Unknown NothingStored', 'True Stored', 'True Stored'])
+  conditions.stop()
+})
+
+test('of a sidecar of an earlier release, which says nothing of its recording, nothing is said, not even in silence', async () => {
+  const { clock, server, control } = createWorld()
+  const conditions = control()
+  conditions.heard(pod, egress('Closed'))
+  await conditions.look()
+  clock.now = 45_000
+  await conditions.look()
+  assert.deepEqual(
+    server.conditions.map(({ type, reason }) => `${type} ${reason}`),
+    ['steno.dev/EgressClosed NotReported'],
+  )
   conditions.stop()
 })

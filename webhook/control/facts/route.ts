@@ -1,10 +1,10 @@
-/** `POST /v1/facts`: what a sidecar measured of the way past it, `{egress: …}`. Answers 204; the condition follows. */
+/** `POST /v1/facts`: what a sidecar says of its way and its recording (session/pod-facts.ts). Answers 204; the conditions follow. */
+import { podFactsBytesMax, podFactsIn, type PodFacts } from '../../../session/pod-facts.ts'
 import { BadDocument } from '../../../session/shape.ts'
 import { Refusal } from '../refusal.ts'
 import { bodyLength, readBody } from '../request-body.ts'
 import type { DescribePod } from '../pod-description.ts'
 import type { Route } from '../routes.ts'
-import { factsBytesMax, factsIn, type Egress } from './facts.ts'
 import type { PodConditions } from './pod-conditions.ts'
 
 const fitMax = 20_000
@@ -22,10 +22,10 @@ export function factsRoute({
     method: 'POST',
     path: '/v1/facts',
     async handle({ request, response, pod }) {
-      const bytes = await readBody(request, bodyLength(request, factsBytesMax))
-      let egress: Egress
+      const bytes = await readBody(request, bodyLength(request, podFactsBytesMax))
+      let facts: PodFacts
       try {
-        egress = factsIn(bytes)
+        facts = podFactsIn(bytes)
       } catch (error) {
         if (error instanceof BadDocument) throw new Refusal('BAD_REQUEST', error.message, { cause: error })
         throw error
@@ -36,7 +36,7 @@ export function factsRoute({
         fit.add(pod.podUid)
         if (fit.size > fitMax) fit.delete(fit.values().next().value!)
       }
-      conditions.heard(pod, egress)
+      conditions.heard(pod, facts)
       response.writeHead(204).end()
     },
   }

@@ -1,6 +1,7 @@
 /**
  * Closes the ledger of a recorder that vanished with its pod: puts `lost/<recorder>.json`, unless the recorder ended by itself.
  *
+ * Before that control's chain of attestations names the ledger's last entry, so that whoever removes the statement cannot cut the ledger unseen.
  * Of several replicas the first to put it decides; all say the same, since each takes the newest marks from memory and store. What cannot be read
  * in the store makes the statement poorer, not impossible: the reader finds the damage by itself.
  */
@@ -8,7 +9,7 @@ import { messageOf } from '../../../base/errors.ts'
 import type { Log } from '../../../base/log.ts'
 import { sha256Of } from '../../../session/digest.ts'
 import { readHighWaterMark } from '../../../session/high-water-mark.ts'
-import { findLastLedgerNumber, readLedgerEntry } from '../../../session/ledger.ts'
+import { findLastLedgerNumber, readLedgerEntry, type LedgerHead } from '../../../session/ledger.ts'
 import { ledgerKey, lossKey } from '../../../session/object-keys.ts'
 import { claimsOf, sealRecorderLoss, type LossReason, type LostSession, type RecorderLoss } from '../../../session/recorder-loss.ts'
 import { RecordingDamaged } from '../../../session/session-content.ts'
@@ -32,13 +33,15 @@ export type CloseLedgerOptions = {
   readonly keeper: Pick<MarkKeeper, 'load' | 'forget'>
   readonly key: Pick<ControlKey, 'publicKey' | 'sign'>
   readonly log: Log
+  /** Has control's chain of attestations name the ledger's end. */
+  readonly nameInChain: (ledger: LedgerHead) => Promise<void>
   /** Milliseconds since the epoch. */
   readonly wallClock?: () => number
 }
 
 /** @throws what the store throws: then nothing was decided, and it is to be tried again */
 export async function closeLedger(options: CloseLedgerOptions): Promise<ClosedLedger> {
-  const { storeName, store, recorder, podUid, why, memory, keeper, key, log, wallClock = Date.now } = options
+  const { storeName, store, recorder, podUid, why, memory, keeper, key, log, nameInChain, wallClock = Date.now } = options
   const end = async (closed: ClosedLedger): Promise<ClosedLedger> => {
     await keeper.forget(storeName, recorder)
     return closed
@@ -68,6 +71,7 @@ export async function closeLedger(options: CloseLedgerOptions): Promise<ClosedLe
     sessions,
   }
   const bytes = sealRecorderLoss(fields, key)
+  if (ledger !== null) await nameInChain(ledger)
   const outcome = await store.putIfAbsent(lossKey(recorder), bytes)
   if (outcome === 'exists') return end({ kind: 'stated' })
   const missing = sessions.reduce((sum, { claimed, stored }) => sum + Math.max(0, claimed.records - stored.records), 0)

@@ -36,12 +36,19 @@ async function createWorld() {
   const podState: PodState = () =>
     cluster.state === 'unreachable' ? Promise.reject(new Error('the API server does not answer')) : Promise.resolve(cluster.state)
 
+  const chain = { named: [] as { readonly recorder: string; readonly number: number; readonly isStated: boolean }[], isDown: false }
+  const nameInChain = (_: string, of: string, { number }: { readonly number: number }): Promise<void> => {
+    if (chain.isDown) return Promise.reject(new Error('the chain’s store does not answer'))
+    chain.named.push({ recorder: of, number, isStated: store.objects.has(lossKey(of)) })
+    return Promise.resolve()
+  }
+
   function replica(over: (inner: MemoryStore) => Store = (inner) => inner) {
     const memory = createMarkMemory()
     const seen = over(store)
     const keeper = createMarkKeeper({ memory, storeNamed: () => seen, log, now: () => clock.now })
     const losses = createLosses({
-      ...{ storeNames: () => ['default'], storeNamed: () => seen, memory, keeper, podState, key: control, log },
+      ...{ storeNames: () => ['default'], storeNamed: () => seen, memory, keeper, podState, key: control, log, nameInChain },
       timing: { graceMilliseconds: 30_000, sweepMilliseconds: 600_000, retryMilliseconds: 30_000 },
       now: () => clock.now,
     })
@@ -57,7 +64,7 @@ async function createWorld() {
     }
     return { memory, keeper, losses, hear, [Symbol.asyncDispose]: stop }
   }
-  return { store, made, session, clock, cluster, replica, loss: () => findRecorderLoss(store, recorder) }
+  return { chain, store, made, session, clock, cluster, replica, loss: () => findRecorderLoss(store, recorder) }
 }
 
 test('the ledger is closed when the grace is over, not before, with what is stored against what was claimed', async () => {
@@ -79,6 +86,23 @@ test('the ledger is closed when the grace is over, not before, with what is stor
     [[9, 3, 1]],
   )
   assert.equal(one.losses.waiting, 0)
+})
+
+test('the chain names the ledger’s last entry before the loss is stated, and no loss is stated while it cannot', async () => {
+  const { chain, session, clock, cluster, replica, loss } = await createWorld()
+  await using one = replica()
+  one.hear(5, [claimOf(session, 9)])
+  cluster.state = 'gone'
+  one.losses.podGone(pod, 'pod-deleted')
+  chain.isDown = true
+  clock.now = 30_000
+  await one.losses.closeDue()
+  assert.deepEqual([await loss(), one.losses.waiting], [null, 1])
+  chain.isDown = false
+  clock.now = 60_000
+  await one.losses.closeDue()
+  assert.deepEqual(chain.named, [{ recorder, number: 3, isStated: false }])
+  assert.ok((await loss()) !== null)
 })
 
 test('of two controls one states the loss, with the newest mark that either knows', async () => {

@@ -9,6 +9,7 @@ import { messageOf } from '../../../base/errors.ts'
 import type { Log } from '../../../base/log.ts'
 import { findAttestation, type AttestedPod } from '../../../session/attestation.ts'
 import { attestationsPrefix, lossesPrefix, nameOf } from '../../../session/object-keys.ts'
+import type { LedgerHead } from '../../../session/ledger.ts'
 import type { LossReason } from '../../../session/recorder-loss.ts'
 import { BadDocument } from '../../../session/shape.ts'
 import type { Store } from '../../../session/stores/store.ts'
@@ -46,6 +47,7 @@ export function createLosses({
   podState,
   key,
   log,
+  nameInChain,
   timing = standardLossTiming,
   now = () => performance.now(),
   onLoss = () => undefined,
@@ -58,6 +60,8 @@ export function createLosses({
   readonly podState: PodState
   readonly key: Pick<ControlKey, 'publicKey' | 'sign'>
   readonly log: Log
+  /** Has the chain of attestations of a store name the end of a ledger. @throws what the store throws */
+  readonly nameInChain: (store: string, recorder: string, ledger: LedgerHead) => Promise<void>
   readonly timing?: LossTiming
   readonly now?: () => number
   readonly onLoss?: () => void
@@ -89,6 +93,7 @@ export function createLosses({
       if (state === 'live') return void waiting.delete(name)
       const closed = await closeLedger({
         ...{ storeName, store: storeNamed(storeName), recorder, podUid: pod.podUid, why, memory, keeper, key, log },
+        nameInChain: (ledger) => nameInChain(storeName, recorder, ledger),
       })
       if (closed.kind === 'lost') onLoss()
       settle(name)

@@ -1,5 +1,6 @@
 /** What a store has of one session, from its manifest or from the headers of its segments; nothing is unpacked. */
 import { readHeader, readSessionManifest } from '../../../session/session-content.ts'
+import { findLastNumber } from '../../../session/last-number.ts'
 import type { StoredAmount } from '../../../session/recorder-loss.ts'
 import { segmentKey } from '../../../session/object-keys.ts'
 import type { Store } from '../../../session/stores/store.ts'
@@ -16,28 +17,11 @@ export async function storedAmount(store: Store, session: string): Promise<{ rea
     const amount = { segments: segments.length, records: segments.at(-1)?.records.to ?? 0, bytes, lastTime: closed }
     return { amount, isWhole: true }
   }
-  const segments = await countSegments(store, session)
+  const segments = await findLastNumber(async (number) => (await store.head(segmentKey(session, number))) !== null)
   if (segments === 0) return { amount: { segments, records: 0, bytes: 0, lastTime: null }, isWhole: false }
   let bytes: number | null = segments > segmentsAskedMax ? null : 0
   for (let number = 1; bytes !== null && number < segments; number++) bytes += (await readHeader(store, session, number))?.rawBytes ?? 0
   const last = await readHeader(store, session, segments)
   if (bytes !== null) bytes += last?.rawBytes ?? 0
   return { amount: { segments, records: last?.records.to ?? 0, bytes, lastTime: last?.lastTime ?? null }, isWhole: false }
-}
-
-/** They count from 1 without a hole: asks for about twice the logarithm. */
-async function countSegments(store: Store, session: string): Promise<number> {
-  const exists = async (number: number): Promise<boolean> => (await store.head(segmentKey(session, number))) !== null
-  let known = 0
-  let step = 1
-  while (await exists(known + step)) {
-    known += step
-    step *= 2
-  }
-  for (let missing = known + step; missing - known > 1;) {
-    const middle = known + Math.floor((missing - known) / 2)
-    if (await exists(middle)) known = middle
-    else missing = middle
-  }
-  return known
 }

@@ -7,8 +7,8 @@ import { hash } from 'node:crypto'
 import { defaultEnforcement, defaultRecording } from '../../../crds/defaults.ts'
 import type { MergedPolicy } from '../../../crds/merge.ts'
 import { bytesOf } from '../../../crds/quantity.ts'
-import { spoolBytesMaxOf } from '../../../injection/sidecar-config-of.ts'
-import { policyDocumentBytesMax, sealPolicyDocument, type PolicyDocument } from '../../../session/policy-document.ts'
+import { recordingOf } from '../../../injection/sidecar-config-of.ts'
+import { policyDocumentBytesMax, sealPolicyDocument, type PolicyDocument, type PolicyPositions } from '../../../session/policy-document.ts'
 import type { PodIdentity } from '../../../cluster/identity/pod.ts'
 import type { ControlKey } from '../control-key.ts'
 import type { PolicyNow } from './policy-index.ts'
@@ -45,15 +45,10 @@ export function meaningOf(now: PolicyNow): Meaning | null {
 }
 
 function partsOf(policy: MergedPolicy): typeof noPolicy {
-  const { recording, enforcement } = policy
+  const { enforcement } = policy
   return {
     policy: { names: policy.sources, hash: policy.hash },
-    recording: {
-      level: recording.level === 'stored' ? 'stored' : 'results',
-      onFailure: recording.onFailure,
-      spoolBytesMax: spoolBytesMaxOf(policy),
-      spoolAgeMillisecondsMax: recording.spoolAgeSecondsMax * 1_000,
-    },
+    recording: recordingOf(policy),
     enforcement: { mode: enforcement.mode, onOpenPath: enforcement.onOpenPath },
     databases: policy.databases.map(({ name, hosts, port, databaseNames, tls }) => ({
       name,
@@ -74,9 +69,19 @@ export function fingerprintOf(meaning: Meaning): string {
 export function policyLine(
   { podUid, podNamespace, podName }: PodIdentity,
   meaning: Meaning,
-  { generation, time, key }: { readonly generation: bigint; readonly time: number; readonly key: Pick<ControlKey, 'sign'> },
+  {
+    generation,
+    positions,
+    time,
+    key,
+  }: {
+    readonly generation: bigint
+    readonly positions: PolicyPositions
+    readonly time: number
+    readonly key: Pick<ControlKey, 'sign'>
+  },
 ): Buffer | null {
-  const { bytes } = sealPolicyDocument({ podUid, podNamespace, podName, generation: String(generation), time, ...meaning }, key)
+  const { bytes } = sealPolicyDocument({ podUid, podNamespace, podName, generation: String(generation), positions, time, ...meaning }, key)
   if (bytes.length > policyDocumentBytesMax) return null
   return Buffer.from(`{"kind":"policy","document":"${bytes.toString('base64')}"}\n`, 'latin1')
 }

@@ -9,6 +9,7 @@ import type { ClusterSessionPolicy } from '../../../crds/cluster-session-policy.
 import { selectorMatches, type Labels } from '../../../crds/label-selector.ts'
 import { mergePolicies, type MergedPolicy } from '../../../crds/merge.ts'
 import type { SessionPolicy } from '../../../crds/session-policy.ts'
+import type { PolicyPositions } from '../../../session/policy-document.ts'
 import type { KeptPolicy, PolicyWorld } from '../../../cluster/policy-world.ts'
 
 export type PolicyNow =
@@ -30,6 +31,10 @@ export type PolicyIndex = {
   labelsOf(namespace: string): Labels | null
   /** The highest revision that was heard of the cluster's policies and namespaces. */
   generation(): bigint
+  /** The revision that what is known is of, for each kind. Where a revision is no number it says nothing of order, and counts as 0. */
+  positions(): Omit<PolicyPositions, 'pod'>
+  /** Somebody has heard of a later revision of some kind: that is listed again. */
+  catchUp(awaited: PolicyPositions): void
   isSynced(): boolean
   /** Told after the change is in. Returns what ends it. */
   subscribe(listener: (concern: Concern) => void): () => void
@@ -130,6 +135,19 @@ export function createPolicyIndex(
     },
     labelsOf: (namespace) => world.namespaces.get(namespace)?.labels ?? null,
     generation: () => highestOf([world.sessionPolicies, world.clusterPolicies, world.namespaces].map(({ version }) => version)),
+    positions: () => ({
+      sessionPolicies: String(highestOf([world.sessionPolicies.version])),
+      clusterSessionPolicies: String(highestOf([world.clusterPolicies.version])),
+      namespaces: String(highestOf([world.namespaces.version])),
+    }),
+    catchUp({ sessionPolicies, clusterSessionPolicies, namespaces }) {
+      for (const [watch, awaited] of [
+        [world.sessionPolicies, sessionPolicies],
+        [world.clusterPolicies, clusterSessionPolicies],
+        [world.namespaces, namespaces],
+      ] as const)
+        if (highestOf([watch.version]) < BigInt(awaited)) watch.refresh()
+    },
     isSynced: () => world.isSynced(),
     subscribe(listener) {
       listeners.add(listener)

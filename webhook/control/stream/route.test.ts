@@ -93,7 +93,7 @@ async function refusedWith(world: Pick<World, 'control'>, sent: Partial<Sent> = 
   return [answer.statusCode, (JSON.parse(text) as { code: string }).code]
 }
 
-test('a fit pod is told its policy over its own stream, and nobody else’s', { timeout: 20_000 }, async (t) => {
+test('a fit pod is told its policy over its own stream, and nobody else’s', { timeout: 120_000 }, async (t) => {
   const world = await createWorld(t)
   const [a, b] = [await opened(world, 'a'), await opened(world, 'b')]
   await until(() => a.documents.length === 1 && b.documents.length === 1)
@@ -107,7 +107,7 @@ test('a fit pod is told its policy over its own stream, and nobody else’s', { 
   b.close()
 })
 
-test('who is not a fit pod has no stream, and is told why', { timeout: 20_000 }, async (t) => {
+test('who is not a fit pod has no stream, and is told why', { timeout: 120_000 }, async (t) => {
   const world = await createWorld(t, { limits: { streamsMax: 1 } })
   const { judge, control } = world
   assert.deepEqual(await refusedWith(world, { headers: { authorization: 'Bearer nonsense' } }), [401, 'TOKEN_UNFIT'])
@@ -129,7 +129,7 @@ test('who is not a fit pod has no stream, and is told why', { timeout: 20_000 },
 
 test(
   'a pod that its policies alone make unfit is told that they are withdrawn, and is judged anew when one is in force',
-  { timeout: 20_000 },
+  { timeout: 120_000 },
   async (t) => {
     const world = await createWorld(t)
     const { judge, api } = world
@@ -152,14 +152,14 @@ test(
   },
 )
 
-test('while the policies are not read, nobody is told anything', { timeout: 20_000 }, async (t) => {
+test('while the policies are not read, nobody is told anything', { timeout: 120_000 }, async (t) => {
   const world = await createWorld(t, { waits: false })
   assert.deepEqual(await refusedWith(world), [503, 'CLUSTER_UNAVAILABLE'])
 })
 
 test(
   'a pod that is gone, or another by its name, has its stream ended; one with other labels is judged anew',
-  { timeout: 20_000 },
+  { timeout: 120_000 },
   async (t) => {
     const world = await createWorld(t)
     const { judge } = world
@@ -191,12 +191,13 @@ test(
   },
 )
 
-test('a control that stops ends its streams first, and does not wait for them', { timeout: 20_000 }, async (t) => {
+test('a control that stops ends its streams first, and does not wait for them', { timeout: 120_000 }, async (t) => {
   const world = await createWorld(t)
   const stream = await opened(world, 'a')
   await until(() => stream.documents.length === 1)
   const begun = performance.now()
   await world.control.server.stop()
-  assert.ok(performance.now() - begun < 5_000)
+  // A stop that waits for somebody in vain takes 20 s.
+  assert.ok(performance.now() - begun < 18_000)
   await until(() => stream.hasEnded)
 })

@@ -14,7 +14,8 @@ import type { Change } from '../../../cluster/watch-resource.ts'
 import { Refusal } from '../refusal.ts'
 import type { Route, RouteAsk } from '../routes.ts'
 import type { ControlParts } from '../start.ts'
-import type { PolicyIndex } from './policy-index.ts'
+import { positionsIn, type PolicyPositions } from '../../../session/policy-document.ts'
+import { highestOf, type PolicyIndex } from './policy-index.ts'
 import { createStreams, type Sink, type StreamLimits, type Streams } from './streams.ts'
 
 /**
@@ -23,10 +24,21 @@ import { createStreams, type Sink, type StreamLimits, type Streams } from './str
  */
 export type JudgePod = (
   pod: PodIdentity,
-) => Promise<{ readonly kind: 'fit' | 'withdrawn'; readonly labels: Labels } | { readonly kind: 'unfit'; readonly reason: string }>
+  /** A resourceVersion of the pod that its sidecar has heard of; an older one is not to be judged. */
+  atLeast?: string,
+) => Promise<
+  | { readonly kind: 'fit' | 'withdrawn'; readonly labels: Labels; readonly resourceVersion?: string }
+  | { readonly kind: 'unfit'; readonly reason: string }
+>
 
 /** What a watch of pods tells. */
-export type StreamedPod = { readonly uid: string; readonly name: string; readonly namespace: string; readonly labels: Labels }
+export type StreamedPod = {
+  readonly uid: string
+  readonly name: string
+  readonly namespace: string
+  readonly labels: Labels
+  readonly resourceVersion?: string
+}
 
 export type PolicyStream = {
   readonly route: Route
@@ -35,8 +47,9 @@ export type PolicyStream = {
   readonly size: number
 }
 
-/** What a sidecar says that it has: the generation of the highest document that it took. */
+/** What a sidecar says that it has: the generation of the document that it took last, and since there are positions these too. */
 export const generationHeader = 'steno-generation'
+export const positionsHeader = 'steno-positions'
 
 export function createPolicyStream(
   { key, log, metrics, stopping }: Pick<ControlParts, 'key' | 'log' | 'metrics' | 'stopping'>,
@@ -58,30 +71,33 @@ export function createPolicyStream(
 
   async function serve({ request, response, pod, signal }: RouteAsk): Promise<void> {
     const awaited = generationIn(request.headers)
+    const positions = positionsOf(request.headers)
     if (!index.isSynced()) throw new Refusal('CLUSTER_UNAVAILABLE', 'the policies of the cluster are not read yet')
     streams.checkRoom()
-    const verdict = await judgePod(pod)
+    const verdict = await judgePod(pod, positions?.pod)
     if (verdict.kind === 'unfit') throw new Refusal('POD_UNFIT', `this pod gets no policy: ${verdict.reason}`)
     streams.checkRoom()
     if (signal.aborted || stopping.aborted) throw new Refusal('STOPPING', 'this control is stopping')
     response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' })
-    const stream = streams.open(pod, verdict.labels, awaited, sinkOf(response), { onlyWithdrawn: verdict.kind === 'withdrawn' })
+    const version = highestOf([verdict.resourceVersion ?? ''])
+    const facts = { onlyWithdrawn: verdict.kind === 'withdrawn', version, positions }
+    const stream = streams.open(pod, verdict.labels, awaited, sinkOf(response), facts)
     response.on('drain', () => stream.drained())
     response.on('close', () => stream.closed())
     response.on('error', (error) => log.debug({ pod: podName(pod) }, `a stream broke: ${messageOf(error)}`))
   }
 
-  async function judgeAgain({ uid, name, namespace, labels }: StreamedPod): Promise<void> {
+  async function judgeAgain({ uid, name, namespace, labels, resourceVersion = '' }: StreamedPod): Promise<void> {
     const identity: PodIdentity = { podUid: uid, podName: name, podNamespace: namespace, serviceAccount: '', nodeName: null }
     try {
       const verdict = await judgePod(identity)
-      if (verdict.kind !== 'unfit') return streams.relabel(uid, verdict.labels)
+      if (verdict.kind !== 'unfit') return streams.relabel(uid, verdict.labels, highestOf([verdict.resourceVersion ?? resourceVersion]))
       log.warn({ pod: podName(identity) }, `the stream of a pod ends: ${verdict.reason}`)
       streams.endPod(uid)
     } catch (error) {
       // By the labels that the watch has told; whether it is fit is asked at its next stream.
       log.warn({ pod: podName(identity) }, `a pod cannot be judged anew: ${messageOf(error)}`)
-      streams.relabel(uid, labels)
+      streams.relabel(uid, labels, highestOf([resourceVersion]))
     }
   }
 
@@ -91,7 +107,9 @@ export function createPolicyStream(
       if (before !== undefined && before.uid !== after?.uid) streams.endPod(before.uid)
       if (after === undefined) return
       const known = streams.labelsOf(after.uid)
-      if (known !== null && !sameLabels(known, after.labels)) void judgeAgain(after)
+      if (known === null) return
+      if (sameLabels(known, after.labels)) streams.advance(after.uid, highestOf([after.resourceVersion ?? '']))
+      else void judgeAgain(after)
     },
     get size() {
       return streams.size
@@ -99,7 +117,7 @@ export function createPolicyStream(
   }
 }
 
-function addMetrics(registry: Registry, streams: Pick<Streams, 'size' | 'documentsSent'>): void {
+function addMetrics(registry: Registry, streams: Pick<Streams, 'size' | 'documentsSent' | 'podsHeldBack'>): void {
   const asked = (name: string, help: string, read: () => number): Gauge =>
     new Gauge({
       ...{ name, help, registers: [registry] },
@@ -109,6 +127,11 @@ function addMetrics(registry: Registry, streams: Pick<Streams, 'size' | 'documen
     })
   asked('steno_control_streams', 'Streams of policy changes that are open to sidecars.', () => streams.size)
   asked('steno_control_policy_documents_sent', 'Signed policy documents sent to sidecars since the start.', () => streams.documentsSent)
+  asked(
+    'steno_control_pods_policy_held_back',
+    'Pods whose sidecars know a later state of the cluster than this control finds, so that no policy is sent to them.',
+    () => streams.podsHeldBack,
+  )
 }
 
 function sinkOf(response: ServerResponse): Sink {
@@ -123,6 +146,14 @@ function generationIn({ [generationHeader]: known = '0' }: IncomingHttpHeaders):
   if (typeof known !== 'string' || !/^[0-9]{1,20}$/.test(known))
     throw new Refusal('BAD_REQUEST', `the header ${generationHeader} holds no generation`)
   return BigInt(known)
+}
+
+/** @throws Refusal BAD_REQUEST */
+function positionsOf({ [positionsHeader]: known }: IncomingHttpHeaders): PolicyPositions | null {
+  if (known === undefined) return null
+  const positions = typeof known === 'string' ? positionsIn(known) : null
+  if (positions === null) throw new Refusal('BAD_REQUEST', `the header ${positionsHeader} holds no positions`)
+  return positions
 }
 
 function sameLabels(a: Labels, b: Labels): boolean {

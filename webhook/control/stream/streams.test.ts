@@ -7,7 +7,7 @@ import { watchPolicyWorld } from '../../../cluster/policy-world.ts'
 import { startTestApi, type TestApi } from '../../../cluster/test-api.ts'
 import { testLog, until } from '../../../cluster/test-support.ts'
 import type { Labels } from '../../../crds/label-selector.ts'
-import { comparePolicyOrder, readPolicyDocument, type PolicyDocument } from '../../../session/policy-document.ts'
+import { placeAfter, readPolicyDocument, type PolicyDocument } from '../../../session/policy-document.ts'
 import { controlKeyOf } from '../control-key.ts'
 import { testPod } from '../test-control.ts'
 import { createPolicyIndex } from './policy-index.ts'
@@ -32,6 +32,7 @@ async function world(t: TestContext, limits: Partial<StreamLimits> = {}) {
   const policies = watchPolicyWorld({ cluster: api.client, log: testLog().log })
   await until(() => policies.isSynced())
   const clock = { now: 0 }
+  const { log, lines } = testLog()
   const index = createPolicyIndex(policies)
   const signatures = { count: 0 }
   const signing = {
@@ -41,7 +42,7 @@ async function world(t: TestContext, limits: Partial<StreamLimits> = {}) {
     },
   }
   const streams = createStreams({
-    ...{ index, podsVersion: () => 0n, key: signing, log: testLog().log, now: () => clock.now },
+    ...{ index, podsVersion: () => 0n, key: signing, log, now: () => clock.now },
     limits: { ...standardStreamLimits, ...limits },
   })
   t.after(async () => {
@@ -50,7 +51,7 @@ async function world(t: TestContext, limits: Partial<StreamLimits> = {}) {
     policies.stop()
     await api[Symbol.asyncDispose]()
   })
-  return { api, streams, index, clock, signatures }
+  return { api, streams, index, clock, signatures, lines }
 }
 
 /** What a stream's reader has been sent; it takes no more while `isFull`. */
@@ -95,7 +96,7 @@ test('a change reaches the pods that it concerns, once each, as a higher documen
   const [before, signed] = [unconcerned.state.sent.length, signatures.count]
   api.put(policyPath('orders'), policyOf('orders', { recording: { onFailure: 'continue' } }))
   await until(() => concerned.state.sent.at(-1)?.recording.onFailure === 'continue')
-  assert.ok(comparePolicyOrder(concerned.state.sent.at(-1)!, concerned.state.sent[0]!) > 0)
+  assert.equal(placeAfter(concerned.state.sent[0]!, concerned.state.sent.at(-1)!), 'ahead')
   assert.notEqual(concerned.state.sent.at(-1)!.policy.hash, concerned.state.sent[0]!.policy.hash)
   assert.equal(unconcerned.state.sent.length, before)
   assert.equal(signatures.count, signed + 1)
@@ -273,4 +274,52 @@ test('a pod that is labelled otherwise hears what holds then, and one that is go
   await until(() => state.sent.at(-1)?.state === 'withdrawn')
   streams.endPod('uid-a')
   assert.equal(state.ended, 1)
+})
+
+test('what is held back after the cluster went back is told once for each episode, however many pods and streams it has', async (t) => {
+  const { streams, clock, lines } = await world(t, { aliveMilliseconds: 10 })
+  const told = (level: string): string[] => lines.filter((line) => line.level === level).map(({ msg }) => msg)
+  const beyond = { sessionPolicies: '9000000', clusterSessionPolicies: '9000000', namespaces: '9000000', pod: '9000000' }
+  const names = ['a', 'b', 'c']
+  const openAll = () => names.map((name) => ({ name, ...reader(name) })).map((each) => Object.assign(each, { opened: openOf(each) }))
+  const openOf = ({ name, sink }: { name: string; sink: ReturnType<typeof reader>['sink'] }) =>
+    streams.open(testPod(name), labels, 9_000_000n, sink, { version: 1n, positions: beyond })
+  const looked = async (state: { lines: string[] }): Promise<void> => {
+    const before = state.lines.length
+    clock.now += 11
+    await until(() => state.lines.length > before)
+  }
+  const steady = reader('s')
+  streams.open(testPod('s'), labels, 0n, steady.sink)
+
+  let opened = openAll()
+  clock.now += 9_900
+  await looked(steady.state)
+  assert.deepEqual([told('warn'), streams.podsHeldBack], [[], 0])
+  clock.now += 200
+  await looked(steady.state)
+  assert.equal(streams.podsHeldBack, 3)
+  assert.match(told('warn').join(), /held back from 3 pods/)
+  const { remedy, sidecarHas, controlHas, example } = lines.find(({ level }) => level === 'warn')!
+  assert.match(String(remedy), /restored from a backup.*make these pods again.*docs\/operations\.md/)
+  assert.equal(sidecarHas, '9000000,9000000,9000000,9000000')
+  assert.match(String(controlHas), /^[0-9]{1,4},[0-9]{1,4},[0-9]{1,4},1$/)
+  assert.equal(example, 'shop/a')
+  // Their streams end and come again, as they do each hour.
+  for (const each of opened) each.opened.closed()
+  await looked(steady.state)
+  opened = openAll()
+  clock.now += 30_000
+  await looked(steady.state)
+  assert.deepEqual([told('warn').length, streams.podsHeldBack], [1, 3])
+  assert.ok(opened.every(({ state }) => !state.lines.includes('policy')))
+
+  for (const each of opened) each.opened.closed()
+  clock.now += 60_100
+  await looked(steady.state)
+  assert.deepEqual([streams.podsHeldBack, told('info').length], [0, 1])
+  openAll()
+  clock.now += 10_100
+  await looked(steady.state)
+  assert.equal(told('warn').length, 2)
 })

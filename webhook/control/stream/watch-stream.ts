@@ -49,12 +49,12 @@ export function watchForStream(options: {
     index,
     world,
     podsVersion: () => highestOf([pods.version]),
-    async judgePod(identity) {
-      const found = await livePods.look(identity)
+    async judgePod(identity, atLeast) {
+      const found = await livePods.look(identity, atLeast)
       if ('kind' in found) return found
-      const { verdict, labels } = found
-      if (verdict.kind === 'fit') return { kind: 'fit', labels }
-      return verdict.by === 'policies' ? { kind: 'withdrawn', labels } : verdict
+      const { verdict, labels, resourceVersion } = found
+      if (verdict.kind === 'fit') return { kind: 'fit', labels, resourceVersion }
+      return verdict.by === 'policies' ? { kind: 'withdrawn', labels, resourceVersion } : verdict
     },
     liveWorld: () => live.current(),
     isSynced: () => world.isSynced(),

@@ -2,12 +2,13 @@
  * Keeps the NetworkPolicies of opted-in namespaces as the SessionPolicies say: makes, repairs and takes away what is steno's.
  *
  * Steno's are those with its label and one of its names; every other NetworkPolicy stays as it is. Written by server-side apply, whole, so
- * that what somebody else put into one is put right. Of a policy that cannot be read the last stays. Holds a digest of each.
+ * that what somebody else put into one is put right. Of a policy that cannot be read the last stays. Holds a digest of each. In a namespace that
+ * is being deleted none can be made any more; those that are still there are kept right, for its pods run on for a while.
  */
 import type { Log } from '../../../base/log.ts'
 import { canonicalJson, digestOf, type Json } from '../../../crds/canonical-json.ts'
 import type { ClusterClient } from '../../../cluster/client.ts'
-import { isRefusal } from '../../../cluster/errors.ts'
+import { isNamespaceTerminating, isRefusal } from '../../../cluster/errors.ts'
 import type { PolicyWorld } from '../../../cluster/policy-world.ts'
 import { pathOf, resources } from '../../../cluster/resources.ts'
 import { watchResource, type WatchTiming } from '../../../cluster/watch-resource.ts'
@@ -27,9 +28,15 @@ import type { NetworkSettings } from './settings.ts'
 
 export const fieldManager = 'steno'
 
+/** How long a namespace goes without NetworkPolicies that is made again before the end of the one before was heard of. */
+const terminatingMilliseconds = 30_000
+
 export type KeptNetworkPolicies = {
-  /** What must be done for the namespace now. @throws ClusterRefused, ClusterUnreachable */
-  keep(namespace: string): Promise<void>
+  /**
+   * Does what must be done for the namespace now. Gives the milliseconds after which to look again although nothing has changed, null when there is no
+   * need. @throws ClusterRefused, ClusterUnreachable
+   */
+  keep(namespace: string): Promise<number | null>
   /** Databases that the policy's own address blocks open, as sentences. */
   openedBy(namespace: string, policy: string): readonly string[]
   /** Of policies that somebody else changed or deleted. */
@@ -57,6 +64,8 @@ export function keepNetworkPolicies(options: {
   const written = new Map<string, Written>()
   /** Of those written: whom the watch has seen deleted since. */
   const deleted = new Set<string>()
+  /** Namespaces in which nothing can be made, as was logged once. */
+  const terminating = new Set<string>()
   let repaired = 0
   const watch = watchResource<Kept>({
     ...{ cluster, log },
@@ -139,20 +148,43 @@ export function keepNetworkPolicies(options: {
     }
   }
 
+  /** What comes under its name again is another namespace: what was made in this one says nothing of that. */
+  function forget(namespace: string): void {
+    terminating.delete(namespace)
+    for (const key of [...written.keys()].filter((name) => name.startsWith(`${namespace}/`))) {
+      written.delete(key)
+      deleted.delete(key)
+    }
+  }
+
   return {
     async keep(namespace) {
       await Promise.race([watch.synced, new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))])
-      if (signal.aborted) return
+      if (signal.aborted) return null
+      if (world.namespaces.get(namespace) === undefined) forget(namespace)
       const objects = wanted(namespace)
       const names = objects.map(({ metadata }) => metadata.name)
       const unread = policiesOf(namespace).flatMap(({ policy, name }) => (policy === null ? [allowName(name)] : []))
       const isWanted = settings.isEnabled && world.namespaces.get(namespace) !== undefined
-      for (const object of objects) await apply(object)
+      let isTerminating = false
+      for (const object of objects) {
+        try {
+          await apply(object)
+        } catch (error) {
+          if (!isNamespaceTerminating(error)) throw error
+          isTerminating = true
+        }
+      }
+      if (isTerminating && !terminating.has(namespace)) {
+        terminating.add(namespace)
+        log.info({ namespace }, 'the namespace is being deleted; NetworkPolicies that go are not made again')
+      }
       for (const kept of [...watch.values()]) {
         if (kept.namespace !== namespace || !isOwnName(kept.name) || names.includes(kept.name)) continue
         if (isWanted && unread.includes(kept.name)) continue
         await remove(kept)
       }
+      return isTerminating ? terminatingMilliseconds : null
     },
     openedBy(namespace, name) {
       const policies = policiesOf(namespace).flatMap(({ policy }) => policy ?? [])
