@@ -17,11 +17,12 @@ TEST_FILES ?= $(filter-out $(SLOW_TEST_FILES) $(OTHER_TEST_FILES),$(FOUND_TEST_F
 # A test that hangs is a failure. Longer than the longest that runs.
 TEST_MILLISECONDS_MAX ?= 600000
 
-# The files with a test that failed, for `test-again`.
-FAILED_TEST_FILES := .cache/failed-test-files
+# A line for each test that failed in `make test`, with its file and why: for its end, and for `test-again`.
+FAILED_TESTS := .cache/failed-tests
 # Compiled code is kept between the hundreds of processes that the tests are, in the folder where bin/steno keeps it.
 NODE_TEST = NODE_COMPILE_CACHE=$(CURDIR)/node_modules/.cache/steno node --test --test-concurrency=$(TEST_CONCURRENCY) --test-timeout=$(TEST_MILLISECONDS_MAX)
-REPORT_FAILED_FILES = --test-reporter=spec --test-reporter-destination=stdout --test-reporter=./tools/failed-test-files.ts --test-reporter-destination=$(FAILED_TEST_FILES)
+report_in = --test-reporter=spec --test-reporter-destination=stdout --test-reporter=./tools/failed-tests.ts --test-reporter-destination=$(1)
+tell_failed_in = { code=$$?; sed 's/^/failed: /' $(1) >&2; exit $$code; }
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-again test-slow check e2e image manifests bench bench-smoke fuzz kills format clean
@@ -43,15 +44,16 @@ demo: setup ## Start a PostgreSQL, run a scripted agent through steno, show and 
 	node examples/demo.ts
 
 test: setup ## Run all tests that need no cluster, end to end too, but for those of test-slow, kills and fuzz
-	@mkdir -p .cache && rm -f $(FAILED_TEST_FILES)
-	$(NODE_TEST) $(REPORT_FAILED_FILES) $(TEST_FILES)
+	@mkdir -p .cache && rm -f $(FAILED_TESTS)
+	@$(NODE_TEST) $(call report_in,$(FAILED_TESTS)) $(TEST_FILES) || $(call tell_failed_in,$(FAILED_TESTS))
 
 test-again: setup ## Run again the files with a test that failed in the last `make test`
-	@test -s $(FAILED_TEST_FILES) || { echo 'No file of the last `make test` failed.' >&2; exit 1; }
-	$(NODE_TEST) --test-reporter=spec $$(cat $(FAILED_TEST_FILES))
+	@test -s $(FAILED_TESTS) || { echo 'No file of the last `make test` failed.' >&2; exit 1; }
+	@$(NODE_TEST) $(call report_in,$(FAILED_TESTS)-again) $$(cut -d: -f1 $(FAILED_TESTS) | sort -u) || $(call tell_failed_in,$(FAILED_TESTS)-again)
 
 test-slow: setup ## Run the tests that take minutes: large results, stores and recordings, kills at level stored, programs of other languages, every command of the documentation
-	$(NODE_TEST) --test-reporter=spec $(SLOW_TEST_FILES)
+	@mkdir -p .cache
+	@$(NODE_TEST) $(call report_in,$(FAILED_TESTS)-slow) $(SLOW_TEST_FILES) || $(call tell_failed_in,$(FAILED_TESTS)-slow)
 
 check: setup ## Everything else that a change must pass, cheapest first
 	tsc --noEmit

@@ -20,8 +20,8 @@ import { buildStenoImage } from './support/steno-image.ts'
 const folder = fileURLToPath(new URL('./', import.meta.url))
 const project = fileURLToPath(new URL('../../', import.meta.url))
 const testMillisecondsMax = 600_000
-/** Where the files with a test that failed are named, for a second run of them. */
-const failedFiles = path.join(project, '.cache/e2e-failed-test-files')
+/** A line for each test that failed in the last look: its file, which a second look runs, and why. */
+const failedTests = path.join(project, '.cache/e2e-failed-tests')
 
 /** Replace parts of the release that others need, so they come last, one after the other. */
 const aloneLast = ['get-started', 'break-glass', 'webhook-down', 'store', 'runtime', 'starved', 'day-two', 'chart'].map((name) =>
@@ -73,20 +73,26 @@ async function runTests(cluster: Cluster, images: Images): Promise<number> {
   const own = readdirSync(folder).flatMap((name) => (name.endsWith('.test.ts') ? [path.join(folder, name)] : []))
   const together = [...own.filter((file) => !aloneLast.includes(file)), ...fromElsewhere]
   const counts = { tests: 0, pass: 0, fail: 0, skipped: 0 }
+  const failures: string[] = []
   let code = 0
   for (const { files, concurrency } of asked.length > 0
     ? [{ files: asked, concurrency: 1 }]
     : [{ files: together, concurrency: 2 }, ...aloneLast.map((file) => ({ files: [file], concurrency: 1 }))]) {
-    const failed = await runFiles(cluster, images, files, concurrency, counts)
-    const filesAgain = failed === 0 || !existsSync(failedFiles) ? [] : readFileSync(failedFiles, 'utf8').split('\n').slice(0, -1)
+    const began = performance.now()
+    const first = await runFiles(cluster, images, files, concurrency, counts)
+    failures.push(...first.failures)
+    const filesAgain = [...new Set(first.failures.map((line) => line.slice(0, line.indexOf(':'))))]
     if (filesAgain.length > 0 && process.env['E2E_AGAIN'] === '1') {
       process.stderr.write('e2e: once more, only the files in which something failed\n')
-      // Apart from `||=`, which would leave it out once anything has failed twice.
       const again = await runFiles(cluster, images, filesAgain, concurrency, { tests: 0, pass: 0, fail: 0, skipped: 0 })
-      code ||= again
-    } else code ||= failed
+      code ||= again.code
+      failures.push(...again.failures.map((line) => `once more: ${line}`))
+    } else code ||= first.code
+    say(files.length === 1 ? path.basename(files[0]!) : `${files.length} files together`, began)
   }
   const { tests, pass, fail, skipped } = counts
+  // At the end, because what stands above it fills many screens.
+  for (const failure of failures) process.stderr.write(`e2e: failed: ${failure}\n`)
   process.stderr.write(`e2e: ${tests} tests: ${pass} passed, ${fail} failed, ${skipped} skipped\n`)
   return code
 }
@@ -97,16 +103,13 @@ async function runFiles(
   files: readonly string[],
   concurrency: number,
   counts: Record<'tests' | 'pass' | 'fail' | 'skipped', number>,
-): Promise<number> {
+): Promise<{ readonly code: number; readonly failures: readonly string[] }> {
   const limits = [`--test-concurrency=${concurrency}`, `--test-timeout=${testMillisecondsMax}`]
-  mkdirSync(path.dirname(failedFiles), { recursive: true })
-  rmSync(failedFiles, { force: true })
+  mkdirSync(path.dirname(failedTests), { recursive: true })
+  rmSync(failedTests, { force: true })
   const reporters = [
     ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
-    ...[
-      `--test-reporter=${pathToFileURL(path.join(project, 'tools/failed-test-files.ts')).href}`,
-      `--test-reporter-destination=${failedFiles}`,
-    ],
+    ...[`--test-reporter=${pathToFileURL(path.join(project, 'tools/failed-tests.ts')).href}`, `--test-reporter-destination=${failedTests}`],
   ]
   const args = ['--test', ...limits, ...reporters, ...files]
   const [command = process.execPath, ...rest] = [...cluster.prefix, process.execPath, ...args]
@@ -120,5 +123,5 @@ async function runFiles(
   const [code] = (await once(child, 'close')) as [number | null]
   for (const name of ['tests', 'pass', 'fail', 'skipped'] as const)
     counts[name] += Number(new RegExp(`^ℹ ${name} (\\d+)$`, 'm').exec(printed)?.[1] ?? 0)
-  return code ?? 1
+  return { code: code ?? 1, failures: existsSync(failedTests) ? readFileSync(failedTests, 'utf8').split('\n').slice(0, -1) : [] }
 }
