@@ -2,11 +2,12 @@
  * The offline verifier: is everything in the store exactly what was recorded, and all of it?
  *
  * Reads the store once, in the order of its keys: ledgers and recorders first, then session by session. Memory: one
- * segment, one session's ledger events, and what `verify/ledger-books.ts` holds of all sessions (about 150 bytes each).
+ * segment, one session's ledger events, 8 MiB read ahead, and what `verify/ledger-books.ts` holds of all sessions (about 150 bytes each).
  * Needs nothing but the store and what the caller trusts. What it can find without a trusted head: every change but a
  * cut of the ledger's last entries together with all objects that they name; of recorders that control attests also all of one recorder,
  * unless its chain of attestations is cut along.
  */
+import type { LedgerEvent } from './ledger.ts'
 import { ledgersPrefix, lossesPrefix, marksPrefix, nameOf, recordersPrefix, sessionPrefix } from './object-keys.ts'
 import { sessionTime } from './session-id.ts'
 import type { ObjectInformation, Store } from './stores/store.ts'
@@ -14,10 +15,14 @@ import { createAttestationChain, type ChainCounts } from './verify/attestation-c
 import { createExemptions } from './verify/exemptions.ts'
 import { finding, type Finding } from './verify/finding.ts'
 import { createLedgerBooks, type Trust } from './verify/ledger-books.ts'
-import { verifySession } from './verify/verify-session.ts'
+import { createReadAhead } from './verify/read-ahead.ts'
+import { areNamed, verifySession, type ListedSession } from './verify/verify-session.ts'
 
 export { errorCodes, warningCodes, type Finding, type FindingCode } from './verify/finding.ts'
 export type { Trust } from './verify/ledger-books.ts'
+
+/** Of sessions that wait for the ledgers to be read on, so many objects are held. */
+const laterObjectsMax = 10_000
 
 export type VerifyCounts = {
   readonly sessions: number
@@ -45,16 +50,21 @@ export type VerifyOptions = {
  * @throws StoreUnavailable when the store does not answer; nothing that lies in the store makes it throw
  */
 export async function* verifyStore(
-  store: Store,
+  given: Store,
   { sessions, trust = {}, onProgress = () => {} }: VerifyOptions = {},
 ): AsyncGenerator<Finding> {
   const { attesters = [], chainHead: head = null } = trust
+  const ahead = createReadAhead(given)
+  const { store } = ahead
   const chain = createAttestationChain(store, { attesters, head })
   const books = createLedgerBooks(store, trust, chain.ledgerOf)
   const counts = { sessions: 0, segments: 0, statements: 0, leftOutBytes: 0, ledgerEntries: 0 }
   const exemptions = createExemptions(store, attesters)
   const seen = new Set<string>()
-  let current = null as { readonly session: string; readonly objects: ObjectInformation[] } | null
+  let current = null as ListedSession | null
+  /** With objects that no ledger named when it was read: the recorder may have gone on since. */
+  const later: ListedSession[] = []
+  let laterObjects = 0
   let ledgersRead = false
 
   /** Once all ledgers that the store listed were taken. */
@@ -72,24 +82,47 @@ export async function* verifyStore(
     return { ...counts, attestedRecorders: books.attestedCount(), ...(named === null ? {} : { chain: named }) }
   }
 
-  async function* check(session: string, objects: readonly ObjectInformation[]): AsyncGenerator<Finding> {
+  async function* check(listed: ListedSession): AsyncGenerator<Finding> {
     yield* finishLedgers()
-    seen.add(session)
+    seen.add(listed.session)
+    const events = await books.eventsOf(listed.session)
+    if (areNamed(listed.objects, events)) yield* verify(listed, events)
+    else {
+      later.push(listed)
+      laterObjects += listed.objects.length
+    }
+    for (const { key } of listed.objects) ahead.forget(key)
+    if (laterObjects > laterObjectsMax) yield* checkLater()
+  }
+
+  /** The ledgers are read on once for many sessions: that asks for each recorder that there is. */
+  async function* checkLater(): AsyncGenerator<Finding> {
+    if (later.length > 0) yield* books.extend()
+    laterObjects = 0
+    for (const listed of later.splice(0)) yield* verify(listed, await books.eventsOf(listed.session))
+  }
+
+  async function* verify({ session, objects }: ListedSession, events: readonly LedgerEvent[]): AsyncGenerator<Finding> {
     counts.sessions += 1
-    yield* verifySession(store, books, session, objects, {
-      onSegment: () => {
-        counts.segments += 1
-        onProgress(told())
+    yield* verifySession(
+      store,
+      books,
+      { session, objects, events },
+      {
+        onSegment: () => {
+          counts.segments += 1
+          onProgress(told())
+        },
+        onStatements(count, leftOutBytes) {
+          counts.statements += count
+          counts.leftOutBytes += leftOutBytes
+        },
       },
-      onStatements(count, leftOutBytes) {
-        counts.statements += count
-        counts.leftOutBytes += leftOutBytes
-      },
-    })
+    )
     onProgress(told())
   }
 
-  for await (const object of objectsToVerify(store, sessions)) {
+  for await (const object of ahead.through(objectsToVerify(store, sessions))) {
     const name = nameOf(object.key)
     switch (name.kind) {
       case 'foreign':
@@ -123,17 +156,20 @@ export async function* verifyStore(
       default:
         // Keys come in order, so a session's objects stand together.
         if (current?.session !== name.session) {
-          if (current !== null) yield* check(current.session, current.objects)
+          if (current !== null) yield* check(current)
           current = { session: name.session, objects: [] }
         }
         current.objects.push(object)
+        continue
     }
+    ahead.forget(object.key)
   }
   yield* exemptions.finish()
-  if (current !== null) yield* check(current.session, current.objects)
+  if (current !== null) yield* check(current)
   yield* finishLedgers()
+  yield* checkLater()
   // Sessions of which nothing is left but what the ledger says.
-  for (const session of sessions ?? books.sessions()) if (!seen.has(session)) yield* check(session, [])
+  for (const session of sessions ?? books.sessions()) if (!seen.has(session)) yield* check({ session, objects: [] })
   yield* books.losses.unseen((session) => sessions === undefined || sessions.includes(session))
   onProgress(told())
 }

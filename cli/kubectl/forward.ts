@@ -59,7 +59,7 @@ export async function openForward(options: ForwardOptions): Promise<Forward> {
     far.once('close', judge)
     join(near, far)
   }
-  const relay = net.createServer({ pauseOnConnect: true }, (near) => {
+  const relay = net.createServer({ pauseOnConnect: true, noDelay: true }, (near) => {
     sockets.add(near)
     near.once('close', () => sockets.delete(near))
     near.on('error', () => near.destroy()) // The command went away.
@@ -83,7 +83,7 @@ export async function openForward(options: ForwardOptions): Promise<Forward> {
 }
 
 async function connected(port: number): Promise<net.Socket> {
-  const socket = net.connect(port, '127.0.0.1')
+  const socket = net.connect({ port, host: '127.0.0.1', noDelay: true })
   await once(socket, 'connect')
   return socket
 }

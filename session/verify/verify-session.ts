@@ -5,7 +5,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { sha256Of } from '../digest.ts'
-import type { SegmentStored, SessionClosed, SessionOpened } from '../ledger.ts'
+import type { LedgerEvent, SegmentStored, SessionClosed, SessionOpened } from '../ledger.ts'
 import { readManifest, type Manifest } from '../manifest.ts'
 import { manifestKey, nameOf, segmentKey, statementIndexKey } from '../object-keys.ts'
 import { BadSegment, readSegmentHeader, segmentBytesMax, SegmentNotReadable } from '../segment.ts'
@@ -26,20 +26,17 @@ type Account = {
 
 export type SessionCounts = { readonly onSegment: () => void; readonly onStatements: (count: number, leftOutBytes: number) => void }
 
+/** A session and what the store listed of it. */
+export type ListedSession = { readonly session: string; readonly objects: ObjectInformation[] }
+
+/** `events` are what the ledgers say of the session, in their order. */
 export async function* verifySession(
   store: Store,
   books: LedgerBooks,
-  session: string,
-  listed: readonly ObjectInformation[],
+  { session, objects: listed, events }: ListedSession & { readonly events: readonly LedgerEvent[] },
   counts: SessionCounts,
 ): AsyncGenerator<Finding> {
   const objects = new Map(listed.map(({ key, bytes }) => [key, bytes]))
-  let events = await books.eventsOf(session)
-  if (!allNamed(objects, events)) {
-    // The recorder may have gone on since the ledger was read.
-    yield* books.extend()
-    events = await books.eventsOf(session)
-  }
   const account = yield* accountFor(session, books, events)
   const manifest = yield* openManifest(store, books, session, account, objects)
   const progress = createSessionProgress(session)
@@ -63,21 +60,18 @@ export async function* verifySession(
   counts.onStatements(progress.statements, progress.leftOutBytes)
 }
 
-function allNamed(objects: ReadonlyMap<string, number>, events: Awaited<ReturnType<LedgerBooks['eventsOf']>>): boolean {
+/** Does the ledger name each of the session's objects? */
+export function areNamed(objects: readonly ObjectInformation[], events: readonly LedgerEvent[]): boolean {
   const named = new Set<string>()
   for (const event of events) {
     if (event.kind === 'segment-stored') named.add(event.key).add(event.index.key)
     if (event.kind === 'session-closed') named.add(event.manifest.key)
   }
-  return [...objects.keys()].every((key) => named.has(key))
+  return objects.every(({ key }) => named.has(key))
 }
 
 /** What the ledger says of the session, put in order; says where it contradicts itself. */
-async function* accountFor(
-  session: string,
-  books: LedgerBooks,
-  events: Awaited<ReturnType<LedgerBooks['eventsOf']>>,
-): AsyncGenerator<Finding, Account> {
+async function* accountFor(session: string, books: LedgerBooks, events: readonly LedgerEvent[]): AsyncGenerator<Finding, Account> {
   const contradiction = (what: string): Finding => finding('LEDGER_CONTRADICTION', `the ledger ${what}`, { session })
   const recorders = books.recordersOf(session)
   if (recorders.length > 1) yield contradiction(`of more than one recorder names this session: ${recorders.join(', ')}`)
