@@ -8,6 +8,7 @@
  * https://nodejs.org/api/test.html#custom-reporters
  */
 import path from 'node:path'
+import { inspect } from 'node:util'
 import type { TestEvent } from 'node:test/reporters'
 
 const reasonCharactersMax = 400
@@ -35,7 +36,7 @@ export default async function* failedTests(events: AsyncIterable<TestEvent>): As
 function reasonOf(error: unknown): string {
   const messages: string[] = []
   for (let at = error; at !== undefined && at !== null && messages.length < causesMax; at = at instanceof Error ? at.cause : undefined) {
-    const message = (at instanceof Error ? at.message : String(at)).replaceAll(/\s+/g, ' ').trim()
+    const message = (at instanceof Error ? at.message : typeof at === 'string' ? at : inspect(at)).replaceAll(/\s+/g, ' ').trim()
     // The runner wraps what a test threw in an error of the same words.
     if (message !== '' && message !== messages.at(-1)) messages.push(message)
   }

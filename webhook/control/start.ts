@@ -62,6 +62,7 @@ export type ControlServerOptions = {
     readonly open?: OpenRecordingStore
     readonly access?: (pod: PodIdentity, opened: OpenedStore) => Access
     readonly callMilliseconds?: number
+    readonly silenceMillisecondsMax?: number
   }
 }
 
@@ -103,8 +104,10 @@ const headersMillisecondsMax = 10_000
 const requestMillisecondsMax = 60_000
 /** Longer than sidecars keep an idle connection (45 s), so that none meets one that is being closed. */
 const keepAliveMilliseconds = 95_000
-/** A client that neither takes nor gives anything for so long is cut off. */
+/** A sidecar that neither takes nor gives anything for so long is cut off. */
 const silenceMillisecondsMax = 60_000
+/** Whoever verifies a store reads its list on only after a session of many gigabytes, and reaches control by an auditor's right alone. */
+const readerSilenceMillisecondsMax = 60 * 60 * 1000
 /** Of each sidecar one stays, and up to four more while it stores. More than the memory of the chart's default is enough for: see `resources` in its values. */
 const connectionsMax = 12_288
 const readerConnectionsMax = 256
@@ -166,7 +169,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
   const server = https.createServer({ ...certificates.current(), minVersion: 'TLSv1.3', ...openingTimeouts }, (request, response) => {
     void handle(request, response, sidecar)
   })
-  limit(server)
+  limit(server, seams.silenceMillisecondsMax ?? silenceMillisecondsMax)
   const { newcomerLimits = standardNewcomerLimits } = options
   const newcomers = newcomerLimits === null ? null : limitNewcomers(server, newcomerLimits, metrics.cut)
   const connections = boundConnections(server, { max: connectionsMax, vouchedMax: connectionsOfSidecarsMax })
@@ -180,7 +183,7 @@ export async function startControlServer(options: ControlServerOptions): Promise
   const reader =
     options.readerListen === null ? null : http.createServer((request, response) => void handle(request, response, readerCaller))
   if (reader !== null) {
-    limit(reader)
+    limit(reader, readerSilenceMillisecondsMax)
     reader.maxConnections = readerConnectionsMax
   }
 
@@ -234,11 +237,11 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '[::1]' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host)
 }
 
-function limit(server: http.Server | https.Server): void {
+function limit(server: http.Server | https.Server, silenceMilliseconds: number): void {
   server.headersTimeout = headersMillisecondsMax
   server.requestTimeout = requestMillisecondsMax
   server.keepAliveTimeout = keepAliveMilliseconds
-  server.timeout = silenceMillisecondsMax
+  server.timeout = silenceMilliseconds
 }
 
 async function listen(server: Server, { host, port }: { readonly host: string; readonly port: number }): Promise<number> {
