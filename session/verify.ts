@@ -97,9 +97,16 @@ export async function* verifyStore(
 
   /** The ledgers are read on once for many sessions: that asks for each recorder that there is. */
   async function* checkLater(): AsyncGenerator<Finding> {
-    if (later.length > 0) yield* books.extend()
+    if (later.length === 0) return
+    yield* books.extend()
+    const now = later.splice(0)
     laterObjects = 0
-    for (const listed of later.splice(0)) yield* verify(listed, await books.eventsOf(listed.session))
+    const listed = ahead.through(now.flatMap(({ objects }) => objects))
+    for (const session of now) {
+      for (const _ of session.objects) await listed.next()
+      yield* verify(session, await books.eventsOf(session.session))
+      for (const { key } of session.objects) ahead.forget(key)
+    }
   }
 
   async function* verify({ session, objects }: ListedSession, events: readonly LedgerEvent[]): AsyncGenerator<Finding> {
@@ -122,7 +129,13 @@ export async function* verifyStore(
     onProgress(told())
   }
 
-  for await (const object of ahead.through(objectsToVerify(store, sessions))) {
+  /** The documents of recorders that have a ledger were read with it. */
+  const isAskedFor = ({ key }: ObjectInformation): boolean => {
+    const name = nameOf(key)
+    return name.kind !== 'recorder' || books.book(name.recorder) === undefined
+  }
+
+  for await (const object of ahead.through(objectsToVerify(store, sessions), isAskedFor)) {
     const name = nameOf(object.key)
     switch (name.kind) {
       case 'foreign':

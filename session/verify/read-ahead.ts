@@ -16,8 +16,11 @@ const bytesMax = 8 * 1024 * 1024
 export type ReadAhead = {
   /** The same store; objects that were read ahead are given from memory. */
   readonly store: Store
-  /** Gives `objects` one by one, and begins to read those that come soon. */
-  through(objects: AsyncIterable<ObjectInformation>): AsyncGenerator<ObjectInformation>
+  /** Gives `objects` one by one, and begins to read those that come soon, unless they will not be asked for. */
+  through(
+    objects: AsyncIterable<ObjectInformation> | Iterable<ObjectInformation>,
+    isAskedFor?: (object: ObjectInformation) => boolean,
+  ): AsyncGenerator<ObjectInformation>
   /** Each object that `through` gave is to be forgotten once nobody asks for it any more. */
   forget(key: string): void
 }
@@ -54,10 +57,10 @@ export function createReadAhead(store: Store): ReadAhead {
       folders: (prefix) => store.folders(prefix),
       delete: (key) => store.delete(key),
     },
-    async *through(objects) {
+    async *through(objects, isAskedFor = () => true) {
       const listed: ObjectInformation[] = []
       for await (const object of objects) {
-        await begin(object)
+        if (isAskedFor(object)) await begin(object)
         listed.push(object)
         if (listed.length > listedAheadMax) yield listed.shift()!
       }
