@@ -15,7 +15,7 @@ const isThere = process.env['KUBECONFIG'] !== undefined
 before(async () => {
   if (!isThere) return
   shop = await openShop()
-  recordings = await openRecordings()
+  recordings = await openRecordings('default', { since: new Date() })
 })
 after(async () => {
   if (!isThere) return

@@ -75,7 +75,7 @@ clusterTest(
       return (await inAgent(namespace, 'before', asked)).trim() === '1' ? true : null
     })
   },
-  { timeoutMilliseconds: 240_000 },
+  { timeoutMilliseconds: 480_000 },
 )
 
 clusterTest(

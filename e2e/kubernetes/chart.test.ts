@@ -212,7 +212,7 @@ clusterTest(
       await kubectl(['delete', 'persistentvolume', 'chart-test'])
     }
   },
-  { timeoutMilliseconds: 240_000 },
+  { timeoutMilliseconds: 480_000 },
 )
 
 clusterTest(
@@ -257,7 +257,7 @@ clusterTest(
     assert.equal(await authority(), key)
     await untilStoreIsProven()
   },
-  { timeoutMilliseconds: 240_000 },
+  { timeoutMilliseconds: 480_000 },
 )
 
 /** Says the pod that runs now; the status of the RecordingStore may still be of the one before. */

@@ -74,7 +74,7 @@ function dayTwoTest(name: string, run: (world: World, context: TestContext) => P
       if (opened !== null) await run(opened, context)
       else context.skip('pods cannot reach this process: set E2E_HOST_ADDRESS to an address of this machine that they reach')
     },
-    { timeoutMilliseconds: 240_000 },
+    { timeoutMilliseconds: 480_000 },
   )
 }
 

@@ -30,7 +30,7 @@ before(async () => {
     ports: [{ port: server?.ports[0]?.port }],
   }))
   shop = await openShop({ spec: { enforcement: { mode: 'Relay', onOpenPath: 'Block' }, network: { allow } } })
-  recordings = await openRecordings()
+  recordings = await openRecordings('default', { since: new Date() })
   const inShop = { namespace: shop.namespace }
   await apply([
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'deleter', ...inShop } },
@@ -119,7 +119,7 @@ async function assertAccounted(context: TestContext, name: string, podUid: strin
 }
 
 function eraseTest(name: string, run: (context: TestContext) => Promise<void>): void {
-  clusterTest(name, run, { timeoutMilliseconds: 240_000 })
+  clusterTest(name, run, { timeoutMilliseconds: 480_000 })
 }
 
 const untilEnded = (name: string): Promise<LivePod> =>

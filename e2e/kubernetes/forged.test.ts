@@ -79,5 +79,5 @@ clusterTest(
       await askForSeals(before)
     }
   },
-  { timeoutMilliseconds: 180_000 },
+  { timeoutMilliseconds: 360_000 },
 )

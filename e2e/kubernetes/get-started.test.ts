@@ -96,7 +96,7 @@ clusterTest(
         kubectl(['create', 'configmap', 'orders-ca', '--namespace', namespace, `--from-literal=ca.crt=${shop.authorityPem}`]),
     })
   },
-  { timeoutMilliseconds: 240_000 },
+  { timeoutMilliseconds: 480_000 },
 )
 
 clusterTest(
@@ -124,5 +124,5 @@ clusterTest(
       },
     })
   },
-  { timeoutMilliseconds: 240_000 },
+  { timeoutMilliseconds: 480_000 },
 )

@@ -22,7 +22,7 @@ const limitedBytes = 200 * 1024 * 1024
 before(async () => {
   if (!isThere) return
   shop = await openShop()
-  recordings = await openRecordings()
+  recordings = await openRecordings('default', { since: new Date() })
 })
 after(async () => {
   if (!isThere) return
@@ -125,7 +125,7 @@ clusterTest('an evicted pod leaves a whole recording', async () => {
 })
 
 clusterTest('an agent that ignores SIGTERM and speaks to its end leaves a whole recording, made in the two seconds behind it', async () => {
-  const endless = 'trap "" TERM; while true; do psql "$DATABASE_URL" -qAtc "select 13 as thirteen" >/dev/null; done'
+  const endless = 'trap "" TERM; while true; do psql "$DATABASE_URL" -qAtc "select 13 as thirteen" >/dev/null; sleep 0.2; done'
   const long = '(while true; do echo "select 14 as fourteen;"; sleep 0.1; done | psql "$DATABASE_URL" -qAt >/dev/null) &'
   const spec = { terminationGracePeriodSeconds: 15 }
   const { metadata } = await startAgent(shop.namespace, agentPod('stubborn', { command: ['sh', '-c', `${long} ${endless}`], spec }))

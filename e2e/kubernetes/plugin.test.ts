@@ -392,5 +392,5 @@ clusterTest(
       assert.equal(code, 0, `${own}\n${stdout}${stderr}`)
     }
   },
-  { timeoutMilliseconds: 240_000 },
+  { timeoutMilliseconds: 480_000 },
 )

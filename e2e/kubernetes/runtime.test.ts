@@ -69,7 +69,7 @@ clusterTest(
     assert.ok(authorities.size >= 4, `${authorities.size} authorities`)
     assert.ok(made >= 100, `${made} pods`)
   },
-  { timeoutMilliseconds: 180_000 },
+  { timeoutMilliseconds: 360_000 },
 )
 
 clusterTest('a policy’s status says what is: conditions with reasons, and which pods are injected, stale or bare', async () => {
@@ -211,5 +211,5 @@ clusterTest(
       child.kill('SIGKILL')
     }
   },
-  { timeoutMilliseconds: 180_000 },
+  { timeoutMilliseconds: 360_000 },
 )

@@ -56,7 +56,7 @@ function starvedTest(name: string, run: (world: World, context: TestContext) => 
       if (opened !== null) await run(opened, context)
       else context.skip('the node’s processes, or an address that pods reach, are not to be seen here')
     },
-    { timeoutMilliseconds: 150_000 },
+    { timeoutMilliseconds: 300_000 },
   )
 }
 

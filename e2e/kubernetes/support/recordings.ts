@@ -26,7 +26,8 @@ export type RecordedSession = {
   }
 }
 
-export async function openRecordings(store = 'default'): Promise<Recordings> {
+/** `since` leaves out the sessions before it, which in a store of many tests are most of them. */
+export async function openRecordings(store = 'default', { since }: { readonly since?: Date } = {}): Promise<Recordings> {
   const forward = await openForward({ stenoNamespace: 'steno-system' })
   const url = `control+${forward.origin}/${store}`
   const run = (args: readonly string[]): Promise<StenoResult> => steno(args, { environment: { STENO_STORE: url } })
@@ -34,7 +35,10 @@ export async function openRecordings(store = 'default'): Promise<Recordings> {
     url,
     run,
     async sessionsOf(podUid) {
-      const { status, stdout, stderr } = await run(['sessions', '--json', '--limit', '1000'])
+      const { status, stdout, stderr } = await run([
+        ...['sessions', '--json', '--limit', '1000'],
+        ...(since === undefined ? [] : ['--since', since.toISOString()]),
+      ])
       if (status !== 0) throw new Error(`steno sessions: ${stderr}`)
       const sessions = stdout
         .split('\n')
