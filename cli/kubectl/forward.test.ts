@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import http from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { KnownError } from '../../base/errors.ts'
 import { openForward } from './forward.ts'
 import { createTestKubectl, ran, type KubectlAnswers } from './test-kubectl.ts'
@@ -116,6 +117,44 @@ for (const how of ['ends', 'resets'] as const)
       stuck.close()
     }
   })
+
+test('a kubectl that keeps whoever asks waiting is replaced once he has left, and not when he leaves at once', async () => {
+  let isStuck = false
+  const stuck = net.createServer((socket) => {
+    socket.on('error', () => socket.destroy())
+    socket.on('data', () => void (isStuck || socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n')))
+  })
+  stuck.listen(0, '127.0.0.1')
+  await once(stuck, 'listening')
+  using kubectl = createTestKubectl({}, { forwardTo: (stuck.address() as AddressInfo).port })
+  try {
+    await as(kubectl.program, async () => {
+      await using forward = await openForward({ ...options, unheardMilliseconds: 300 })
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      const ask = async (patience: number): Promise<number | undefined> => {
+        const request = http.get(forward.origin, { agent, signal: AbortSignal.timeout(patience) })
+        const [answer] = (await once(request, 'response')) as [http.IncomingMessage]
+        answer.resume()
+        return answer.statusCode
+      }
+      assert.equal(await ask(20_000), 200)
+      isStuck = true
+      await assert.rejects(ask(50)) // On the connection that was answered before.
+      isStuck = false
+      assert.equal(await ask(20_000), 200)
+      assert.equal(kubectl.asked().length, 1, 'it was not given the time to answer')
+      isStuck = true
+      await assert.rejects(ask(600))
+      isStuck = false
+      await sleep(250) // As the client of stores does.
+      assert.equal(await ask(20_000), 200)
+      assert.equal(kubectl.asked().length, 2)
+      agent.destroy()
+    })
+  } finally {
+    stuck.close()
+  }
+})
 
 for (const [what, said, code, remedy] of [
   [

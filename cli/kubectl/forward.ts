@@ -3,9 +3,9 @@
  *
  * kubectl forwards to one pod and ends with it, or when a load balancer tires of the connection; some, as that of Kubernetes 1.30, go on to take
  * connections and forward none of them. Commands may run for days, so connections go to a relay here, which keeps its port and starts kubectl
- * again when somebody connects, and instead of one that ended a connection without an answer. Whoever can connect to this machine's loopback
- * can read through it while it is there, as with any port-forward. kubectl ends with this process, however it ends: a small shell holds
- * its other end.
+ * again when somebody connects, and instead of one that ended a connection without an answer, or kept somebody waiting for one until he left.
+ * Whoever can connect to this machine's loopback can read through it while it is there, as with any port-forward. kubectl ends with this
+ * process, however it ends: a small shell holds its other end.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -17,13 +17,15 @@ import { contextArguments, kubectlMissing, kubectlProgram, type ContextOptions }
 
 const readerPort = 8081
 const forwardMillisecondsMax = 20_000
+/** Control begins its answers within a second or two; whoever leaves after so long was not heard. */
+const standardUnheardMilliseconds = 20_000
 const outputCharactersMax = 16 * 1024
 const auditorRemedy =
   'Reading recordings needs control to run, and the right to port-forward to it: the Role steno-auditor in steno’s namespace. `kubectl steno status` shows control.'
 /** Runs the rest of its arguments until standard input ends; its own output is closed, so that only kubectl holds it. */
 const guardScript = '"$0" "$@" </dev/null & child=$!; exec >&- 2>&-; read -r _; kill "$child" 2>/dev/null; wait "$child"'
 
-export type ForwardOptions = ContextOptions & { readonly stenoNamespace: string }
+export type ForwardOptions = ContextOptions & { readonly stenoNamespace: string; readonly unheardMilliseconds?: number }
 export type Forward = AsyncDisposable & {
   /** `http://127.0.0.1:PORT` */
   readonly origin: string
@@ -31,6 +33,7 @@ export type Forward = AsyncDisposable & {
 
 /** Returns once control's pod is forwarded to. @throws KubectlMissing, ClusterForbids, ControlNotReached, KubectlFailed */
 export async function openForward(options: ForwardOptions): Promise<Forward> {
+  const { unheardMilliseconds = standardUnheardMilliseconds } = options
   let current = startKubectl(options)
   await current.port
   const sockets = new Set<net.Socket>()
@@ -51,12 +54,17 @@ export async function openForward(options: ForwardOptions): Promise<Forward> {
     }
   }
   const pass = (near: net.Socket, far: net.Socket, through: typeof current): void => {
+    let asked = { at: 0, bytesRead: -1 }
+    near.on('data', () => (asked = { at: performance.now(), bytesRead: far.bytesRead }))
     const judge = (): void => {
-      // Asked, and not left by who asked: control answers everything.
-      if (far.bytesRead === 0 && far.bytesWritten > 0 && !near.destroyed) replace(through).catch(() => undefined) // The next one is told.
+      if (far.bytesRead !== asked.bytesRead) return
+      // Control answers everything, so who asked and did not leave was owed an answer.
+      const isUnheard = !near.destroyed || performance.now() - asked.at > unheardMilliseconds
+      if (isUnheard) replace(through).catch(() => undefined) // The next one is told.
     }
     far.once('error', judge) // Before `join`, which ends `near` then.
     far.once('close', judge)
+    near.once('close', judge)
     join(near, far)
   }
   const relay = net.createServer({ pauseOnConnect: true, noDelay: true }, (near) => {

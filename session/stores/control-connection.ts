@@ -8,6 +8,7 @@
 import { readFile } from 'node:fs/promises'
 import http from 'node:http'
 import https from 'node:https'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf, systemCodeOf } from '../../base/errors.ts'
 import { StoreUnavailable } from './store.ts'
 
@@ -36,25 +37,29 @@ export type ConnectionOptions = {
 /** `answer`: until it begins, the sending of a body included. `silence`: between two of its pieces. */
 export type ControlTimeouts = { readonly answerMilliseconds: number; readonly silenceMilliseconds: number }
 
-export const standardTimeouts: ControlTimeouts = { answerMilliseconds: 90_000, silenceMilliseconds: 30_000 }
+const standardTimeouts: ControlTimeouts = { answerMilliseconds: 90_000, silenceMilliseconds: 30_000 }
+/** Of a reader, who brings no body: what a port-forward loses is asked again on another connection. */
+const standardReaderTimeouts: ControlTimeouts = { answerMilliseconds: 30_000, silenceMilliseconds: 30_000 }
+const beforeAskingAgainMilliseconds = 250
 const connectionsMax = 4
 /** Shorter than control keeps an idle connection, so that a request rarely meets one that is being closed. */
 const idleMilliseconds = 45_000
 const tokenBytesMax = 16 * 1024
 
-export function openControlConnection({ origin, tokenFile, caPem, timeouts = standardTimeouts }: ConnectionOptions): ControlConnection {
+export function openControlConnection({ origin, tokenFile, caPem, ...options }: ConnectionOptions): ControlConnection {
   const isPlain = origin.protocol === 'http:'
+  const timeouts = options.timeouts ?? timeoutsTo(origin)
   const common = { keepAlive: true, maxSockets: connectionsMax, timeout: idleMilliseconds, scheduling: 'lifo' as const }
   const agent = isPlain
     ? new http.Agent(common)
     : new https.Agent({ ...common, minVersion: 'TLSv1.3', ...(caPem === null ? {} : { ca: caPem }) })
 
-  async function send(request: ControlRequest): Promise<http.IncomingMessage> {
+  async function send(request: ControlRequest, through: http.Agent | false = agent): Promise<http.IncomingMessage> {
     const headers: Record<string, string | number> = { ...request.headers }
     if (tokenFile !== null) headers['authorization'] = `Bearer ${await tokenFrom(tokenFile)}`
     if (request.body !== undefined) headers['content-length'] = request.body.length
     return await new Promise((resolve, reject) => {
-      const outgoing = (isPlain ? http : https).request(new URL(request.path, origin), { method: request.method, headers, agent })
+      const outgoing = (isPlain ? http : https).request(new URL(request.path, origin), { method: request.method, headers, agent: through })
       const timer = setTimeout(
         () => outgoing.destroy(Object.assign(new Error('it did not answer in time'), { code: 'ETIMEDOUT' })),
         timeouts.answerMilliseconds,
@@ -75,14 +80,18 @@ export function openControlConnection({ origin, tokenFile, caPem, timeouts = sta
     })
   }
 
-  /** A kept connection that was closed meanwhile says nothing of control: once more, on another. */
+  /** A kept connection that was closed meanwhile says nothing of control, nor does one through a port-forward that hangs: once more, on another. */
   async function sendTwice(request: ControlRequest): Promise<{ readonly answer: http.IncomingMessage; readonly isRepeated: boolean }> {
     try {
       return { answer: await send(request), isRepeated: false }
     } catch (error) {
-      const isStale = (error as { wasKept?: boolean }).wasKept === true && ['ECONNRESET', 'EPIPE'].includes(systemCodeOf(error) ?? '')
-      if (!isStale) throw error
-      return { answer: await send(request), isRepeated: true }
+      const code = systemCodeOf(error) ?? ''
+      const isStale = (error as { wasKept?: boolean }).wasKept === true && ['ECONNRESET', 'EPIPE'].includes(code)
+      const isUnheard = isPlain && code === 'ETIMEDOUT'
+      if (!isStale && !isUnheard) throw error
+      // What forwards takes note of a connection that was left.
+      if (isUnheard) await sleep(beforeAskingAgainMilliseconds)
+      return { answer: await send(request, isUnheard ? false : agent), isRepeated: true }
     }
   }
 
@@ -100,6 +109,10 @@ export function openControlConnection({ origin, tokenFile, caPem, timeouts = sta
     },
     close: () => agent.destroy(),
   }
+}
+
+export function timeoutsTo(origin: URL): ControlTimeouts {
+  return origin.protocol === 'http:' ? standardReaderTimeouts : standardTimeouts
 }
 
 async function tokenFrom(file: string): Promise<string> {

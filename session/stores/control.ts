@@ -11,7 +11,7 @@ import { sha256Of } from '../digest.ts'
 import { isRecorderId } from '../object-keys.ts'
 import { segmentBytesMax } from '../segment.ts'
 import { isObject } from '../shape.ts'
-import { openControlConnection, standardTimeouts, unreachable, type ControlRequest, type ControlTimeouts } from './control-connection.ts'
+import { openControlConnection, timeoutsTo, unreachable, type ControlRequest, type ControlTimeouts } from './control-connection.ts'
 import { checkKey, checkPrefix } from './keys.ts'
 import { provenReceipt, receiptBytesMax, ReceiptRefused } from './receipt.ts'
 import { RecorderForgotten, StoreUnavailable, type ObjectInformation, type Store } from './store.ts'
@@ -66,7 +66,7 @@ export function openControlStore(options: ControlStoreOptions): Store & { close(
     caPem: options.caPem,
     ...(options.timeouts === undefined ? {} : { timeouts: options.timeouts }),
   })
-  const { silenceMilliseconds } = options.timeouts ?? standardTimeouts
+  const { silenceMilliseconds } = options.timeouts ?? timeoutsTo(origin)
   const base = `/v1/stores/${encodeURIComponent(options.store)}`
   /** Whose objects these are; a store that is written to serves one recorder, whose ledger is asked for first. */
   let recorder: string | null = null

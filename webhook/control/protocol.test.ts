@@ -2,7 +2,10 @@
 // certificate that fits; requests by hand that no sidecar would make.
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
+import { once } from 'node:events'
+import http from 'node:http'
 import https from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
 import { test } from 'node:test'
 import { pino } from 'pino'
 import { sha256Of } from '../../session/digest.ts'
@@ -10,6 +13,7 @@ import { recorderKey } from '../../session/object-keys.ts'
 import { ControlRefused, ControlTrustMissing, openControlStore } from '../../session/stores/control.ts'
 import { openStore, StoreUrlUnknown } from '../../session/stores/open-store.ts'
 import { ReceiptRefused } from '../../session/stores/receipt.ts'
+import { StoreUnavailable } from '../../session/stores/store.ts'
 import { issueLeaf } from '../../tools/certificates.ts'
 import { controlKeyOf } from './control-key.ts'
 import { startTestControl } from './test-control.ts'
@@ -194,6 +198,32 @@ test('whoever takes long over each entry of a list is not told that control fell
     if (++entries === 5) await new Promise((resolve) => setTimeout(resolve, 1.5 * silenceMilliseconds))
   assert.equal(entries, listed)
   reader.close()
+})
+
+test('what a port-forward loses is asked again on another connection, once', async () => {
+  const connections = new Set<Socket>()
+  let lost = 1
+  const forward = http.createServer((request, response) => {
+    connections.add(request.socket)
+    if (connections.size > lost) response.end('bytes')
+  })
+  forward.listen(0, '127.0.0.1')
+  await once(forward, 'listening')
+  const { port } = forward.address() as AddressInfo
+  const reader = openControlStore({
+    ...{ url: `http://127.0.0.1:${port}`, store: 'default', tokenFile: null, caPem: null, publicKeyPem: null },
+    timeouts: { answerMilliseconds: 500, silenceMilliseconds: 20_000 },
+  })
+  try {
+    assert.equal(String(await reader.get('probe/a')), 'bytes')
+    lost = Infinity
+    await assert.rejects(reader.get('probe/a'), StoreUnavailable)
+    assert.equal(connections.size, 4, 'two for each request')
+  } finally {
+    reader.close()
+    forward.closeAllConnections()
+    forward.close()
+  }
 })
 
 test('a short list that is whole before its first entry is taken up is read to its end', async () => {

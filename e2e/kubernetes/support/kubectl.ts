@@ -10,7 +10,7 @@ import { runToEnd } from '../../../tools/run-to-end.ts'
 
 export type Ran = { readonly code: number; readonly stdout: string; readonly stderr: string }
 
-const pollMilliseconds = 100
+const pollMilliseconds = 250
 
 const isThere = process.env['KUBECONFIG'] !== undefined
 const noCluster = 'no cluster: KUBECONFIG is not set; `make e2e` starts or finds one'
