@@ -17,7 +17,7 @@ import { chartFolder, helm } from '../../tools/chart/helm.ts'
 import { rotateAuthority } from '../../webhook/certificates/rotate-authority.ts'
 import { clusterTest, eventually, getJson, kubectl } from './support/kubectl.ts'
 import { openOutsideStore, type OutsideStore } from './support/outside-store.ts'
-import { assertStoreSound, startRowKeeper, watchRelayAddresses, type RowKeeper } from './support/row-keeper.ts'
+import { assertAllRecorded, assertStoreSound, startRowKeeper, watchRelayAddresses, type RowKeeper } from './support/row-keeper.ts'
 import { agentPod, openShop, podOf, startAgent, type Shop } from './support/shop.ts'
 
 const isThere = process.env['KUBECONFIG'] !== undefined
@@ -258,6 +258,6 @@ dayTwoTest('uninstalled and installed again with agents running: recordings go o
 })
 
 dayTwoTest('after all of it every row that was acknowledged is recorded, and nobody but a relay had a session', async (world) => {
-  for (const keeper of keepers) await keeper.assertAllRecorded(world.store.name, world.relayAddresses)
+  await assertAllRecorded(keepers, { shop: world.shop, store: world.store.name, relayAddresses: world.relayAddresses })
   await assertStoreSound(world.store.name)
 })

@@ -14,7 +14,7 @@ import { clusterTest, eventually, kubectl, ran } from './support/kubectl.ts'
 import { podProcesses, seesTheNode } from './support/node.ts'
 import { openOutsideStore, type OutsideStore } from './support/outside-store.ts'
 import { openRecordings } from './support/recordings.ts'
-import { assertStoreSound, startRowKeeper, watchRelayAddresses, type RowKeeper } from './support/row-keeper.ts'
+import { assertAllRecorded, assertStoreSound, startRowKeeper, watchRelayAddresses, type RowKeeper } from './support/row-keeper.ts'
 import { agentPod, inAgent, openShop, startAgent, type Shop } from './support/shop.ts'
 import { deploymentPart, enforcerPart, slow, type Part } from './support/trouble.ts'
 
@@ -143,8 +143,8 @@ starvedTest(
 
 starvedTest(
   'every row that was acknowledged is recorded, and nobody but a relay had a session at the database',
-  async ({ keeper, store, relayAddresses }) => {
-    await keeper.assertAllRecorded(store.name, relayAddresses)
+  async ({ keeper, shop, store, relayAddresses }) => {
+    await assertAllRecorded([keeper], { shop, store: store.name, relayAddresses })
     await assertStoreSound(store.name)
   },
 )

@@ -5,9 +5,13 @@
  */
 import { checkStatementLine } from '../../../cli/statement-line.ts'
 import { lossesPrefix, nameOf } from '../../../session/object-keys.ts'
-import { listSessions, readStatements } from '../../../session/read-session.ts'
+import { inOrder } from '../../../session/in-order.ts'
+import { listSessions, readStatements, type SessionSummary } from '../../../session/read-session.ts'
 import { findRecorderLoss, type ReadLoss } from '../../../session/recorder-loss.ts'
 import { openStore } from '../../../session/stores/open-store.ts'
+
+/** As many requests wait for control. */
+const sessionsAtOnce = 8
 
 export type Account = {
   /** Texts, in the order of the sessions. */
@@ -20,22 +24,39 @@ export type Account = {
 }
 
 export async function accountOf(storeUrl: string, podUid: string): Promise<Account> {
+  return (await accountsOf(storeUrl, [podUid])).get(podUid)!
+}
+
+/** Of several pods by one reading of the store, by their UIDs. */
+export async function accountsOf(storeUrl: string, podUids: readonly string[]): Promise<ReadonlyMap<string, Account>> {
   const store = await openStore(storeUrl)
-  const losses: ReadLoss[] = []
+  const accounts = new Map(
+    podUids.map((podUid) => [podUid, { recorded: [] as string[], missing: 0, unfinished: 0, loss: null as ReadLoss | null }]),
+  )
+  const podOfLost = new Map<string, string>()
   for await (const { key } of store.list(lossesPrefix)) {
     const found = nameOf(key)
     const read = found.kind === 'loss' ? await findRecorderLoss(store, found.recorder) : null
-    if (read?.loss.podUid === podUid) losses.push(read)
+    const account = read === null ? undefined : accounts.get(read.loss.podUid)
+    if (read === null || account === undefined) continue
+    account.loss ??= read
+    for (const { session } of [...read.loss.sessions, ...(read.mark?.sessions ?? [])]) podOfLost.set(session, read.loss.podUid)
   }
-  const lost = new Set(losses.flatMap(({ loss, mark }) => [...loss.sessions, ...(mark?.sessions ?? [])].map(({ session }) => session)))
-  const recorded: string[] = []
-  let missing = 0
-  let unfinished = 0
-  for await (const { session, identity, state, lost: part } of listSessions(store, { order: 'oldest' })) {
-    if (identity?.attested['podUid'] !== podUid && !lost.has(session)) continue
-    if (state === 'open' || state === 'killed') unfinished++
-    missing += part?.missing?.statements ?? 0
-    if (identity !== null) for await (const line of readStatements(store, session)) recorded.push(checkStatementLine(line).sql)
+  const textsOf = async function* (
+    summary: SessionSummary,
+  ): AsyncGenerator<{ readonly summary: SessionSummary; readonly texts: string[] }, void> {
+    const texts: string[] = []
+    if (summary.identity !== null && accounts.has(podUidOf(summary) ?? ''))
+      for await (const line of readStatements(store, summary.session)) texts.push(checkStatementLine(line).sql)
+    yield { summary, texts }
   }
-  return { recorded, missing, unfinished, loss: losses[0] ?? null }
+  const podUidOf = ({ session, identity }: SessionSummary): string | undefined => podOfLost.get(session) ?? identity?.attested['podUid']
+  for await (const { summary, texts } of inOrder(listSessions(store, { order: 'oldest' }), sessionsAtOnce, textsOf)) {
+    const account = accounts.get(podUidOf(summary) ?? '')
+    if (account === undefined) continue
+    if (summary.state === 'open' || summary.state === 'killed') account.unfinished++
+    account.missing += summary.lost?.missing?.statements ?? 0
+    account.recorded.push(...texts)
+  }
+  return accounts
 }

@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { exitCodes } from '../../../cli/verify.ts'
-import { accountOf } from './accounted.ts'
+import { accountsOf } from './accounted.ts'
 import { eventually, kubectl } from './kubectl.ts'
 import { openRecordings } from './recordings.ts'
 import { agentPod, databaseUser, startAgent, type Shop } from './shop.ts'
@@ -57,11 +57,54 @@ export type RowKeeper = AsyncDisposable & {
   readonly refusals: readonly string[]
   /** Returns when both workers have had a row acknowledged after this call. */
   untilGoesOn(withinMilliseconds?: number): Promise<void>
-  /**
-   * Ends the pod in good order; then everything that was acknowledged is in the store's recordings, and all that the database has of it; and
-   * none but relays had a session. Whether the recordings are sound, `assertStoreSound` says.
-   */
-  assertAllRecorded(store: string, relayAddresses: ReadonlySet<string>): Promise<void>
+  /** Ends the pod in good order, and gives what became of its rows. */
+  end(): Promise<KeptRows>
+}
+
+export type KeptRows = {
+  /** The agent was told so. */
+  readonly acknowledged: readonly number[]
+  readonly inTable: readonly number[]
+}
+
+/**
+ * Ends the keepers of one shop; then everything that was acknowledged is in the store's recordings, and all that the database has of it; and none
+ * but relays had a session. Whether the recordings are sound, `assertStoreSound` says.
+ */
+export async function assertAllRecorded(
+  keepers: readonly RowKeeper[],
+  { shop, store, relayAddresses }: { readonly shop: Shop; readonly store: string; readonly relayAddresses: ReadonlySet<string> },
+): Promise<void> {
+  const ended = await Promise.all(keepers.map(async (keeper) => ({ keeper, rows: await keeper.end() })))
+  await using recordings = await openRecordings(store)
+  const recorded = new Map(keepers.map(({ podUid }) => [podUid, new Set<number>()]))
+  const notRecorded = (of: keyof KeptRows): number[] =>
+    ended.flatMap(({ keeper, rows }) => rows[of].filter((number) => !recorded.get(keeper.podUid)!.has(number)))
+  await eventually('everything that was acknowledged is recorded', async () => {
+    for (const [podUid, account] of await accountsOf(
+      recordings.url,
+      keepers.map((keeper) => keeper.podUid),
+    )) {
+      for (const sql of account.recorded) {
+        const number = /insert into kept values \((\d+)\)/.exec(sql)?.[1]
+        if (number !== undefined) recorded.get(podUid)!.add(Number(number))
+      }
+    }
+    assert.deepEqual(notRecorded('acknowledged'), [], 'acknowledged and not recorded')
+    return true
+  })
+  for (const { keeper, rows } of ended) assert.ok(rows.acknowledged.length > 0, `something of ${keeper.name} was acknowledged`)
+  assert.deepEqual(notRecorded('inTable'), [], 'in the database and not recorded')
+  const authorised = (await shop.databaseLog()).matchAll(
+    new RegExp(`${databaseUser}@\\w+ (\\S+?)\\(\\d+\\) LOG: +connection authorized`, 'g'),
+  )
+  const from = new Set([...authorised].map(([, address]) => address!))
+  assert.ok(from.size > 0, 'the database logs whose sessions it has')
+  assert.deepEqual(
+    [...from].filter((address) => !relayAddresses.has(address)),
+    [],
+    'sessions that came past the relay',
+  )
 }
 
 /** Every recording of the store is sound. Once for all keepers of a test: it reads everything. */
@@ -109,7 +152,7 @@ export async function startRowKeeper(shop: Shop, name = 'keeper', { first = 0 }:
         throw new Error(`the agent’s rows do not go on; the last refusals: ${refusals.slice(-3).join(' | ')}`, { cause })
       })
     },
-    async assertAllRecorded(store, relayAddresses) {
+    async end() {
       isOver = true
       logs?.kill('SIGKILL')
       const said = await kubectl(['-n', shop.namespace, 'logs', name, '-c', 'agent'])
@@ -121,36 +164,7 @@ export async function startRowKeeper(shop: Shop, name = 'keeper', { first = 0 }:
         .map(Number)
       const inTable = rows.filter((number) => number % secondWorker > first && number % secondWorker <= first + rowsMax)
       assert.ok(inTable.length >= acknowledged.length, 'what was acknowledged is in the table')
-      await using recordings = await openRecordings(store)
-      const recorded = new Set<number>()
-      await eventually('everything that was acknowledged is recorded', async () => {
-        for (const sql of (await accountOf(recordings.url, pod.metadata.uid)).recorded) {
-          const number = /insert into kept values \((\d+)\)/.exec(sql)?.[1]
-          if (number !== undefined) recorded.add(Number(number))
-        }
-        assert.deepEqual(
-          acknowledged.filter((number) => !recorded.has(number)),
-          [],
-          'acknowledged and not recorded',
-        )
-        return true
-      })
-      assert.ok(acknowledged.length > 0, 'something was acknowledged')
-      assert.deepEqual(
-        inTable.filter((number) => !recorded.has(number)),
-        [],
-        'in the database and not recorded',
-      )
-      const authorised = (await shop.databaseLog()).matchAll(
-        new RegExp(`${databaseUser}@\\w+ (\\S+?)\\(\\d+\\) LOG: +connection authorized`, 'g'),
-      )
-      const from = new Set([...authorised].map(([, address]) => address!))
-      assert.ok(from.size > 0, 'the database logs whose sessions it has')
-      assert.deepEqual(
-        [...from].filter((address) => !relayAddresses.has(address)),
-        [],
-        'sessions that came past the relay',
-      )
+      return { acknowledged, inTable }
     },
     [Symbol.asyncDispose]() {
       isOver = true
