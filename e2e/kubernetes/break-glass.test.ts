@@ -92,7 +92,7 @@ clusterTest(
       assert.equal(opened.code, 0, opened.stderr)
       await untilMade(namespace, 'meanwhile', false)
       await kubectl([...release, 'scale', 'deployment/steno-webhook', '--replicas=0'])
-      await kubectl([...release, 'wait', '--for=delete', 'pod', '-l', 'app.kubernetes.io/component=webhook', '--timeout=60s'])
+      await kubectl([...release, 'wait', '--for=delete', 'pod', '-l', 'app.kubernetes.io/component=webhook', '--timeout=180s'])
       assert.equal((await create('without-webhook')).code, 0, 'its time is not over')
       const refusal = await eventually(
         'the API server refuses bare pods again',
@@ -101,12 +101,12 @@ clusterTest(
           const { code, stderr } = await create('late', '--dry-run=server')
           return code === 0 ? null : stderr
         },
-        { withinMilliseconds: 90_000 },
+        { withinMilliseconds: 150_000 },
       )
       assert.match(refusal, /SidecarMissing/)
     } finally {
       await kubectl([...release, 'scale', 'deployment/steno-webhook', `--replicas=${replicas}`])
-      await kubectl([...release, 'rollout', 'status', 'deployment/steno-webhook', '--timeout=90s'])
+      await kubectl([...release, 'rollout', 'status', 'deployment/steno-webhook', '--timeout=180s'])
     }
     try {
       await untilMade(namespace, 'after', true)

@@ -25,7 +25,7 @@ async function upgrade(change: readonly string[], { chart = chartFolder }: { rea
 /** Helm's own `--wait` counts a replica of before as ready; `rollout status` asks for those of now. */
 async function untilRolledOut(): Promise<void> {
   for (const name of ['steno-webhook', 'steno-control', 'steno-relay'])
-    await kubectl(['rollout', 'status', `deployment/${name}`, ...inNamespace, '--timeout=90s'])
+    await kubectl(['rollout', 'status', `deployment/${name}`, ...inNamespace, '--timeout=180s'])
 }
 
 type WebhookConfiguration = {
@@ -198,7 +198,7 @@ clusterTest(
     await apply(volumeObjects(elsewhere.name))
     const before = await helm(['get', 'values', 'steno', ...inNamespace, '--output', 'json'])
     try {
-      await kubectl(['wait', 'pod/prepare', '--namespace', elsewhere.name, '--for=jsonpath={.status.phase}=Succeeded', '--timeout=60s'])
+      await kubectl(['wait', 'pod/prepare', '--namespace', elsewhere.name, '--for=jsonpath={.status.phase}=Succeeded', '--timeout=180s'])
       await upgrade(['--set', 'store.volume.ephemeral=false,store.volume.existingClaim=chart-test'])
       await untilRolledOut()
       await untilStoreIsProven()
@@ -266,7 +266,7 @@ async function untilStoreIsProven(): Promise<void> {
     const log = await kubectl(['logs', 'deployment/steno-control', ...inNamespace])
     return log.includes('"store":"default","reason":"Proven"') || null
   })
-  await kubectl(['wait', 'recordingstore/default', '--for=condition=StoreReachable', '--timeout=60s'])
+  await kubectl(['wait', 'recordingstore/default', '--for=condition=StoreReachable', '--timeout=180s'])
 }
 
 function valuesFile(json: string): string {

@@ -120,7 +120,7 @@ clusterTest(
         const file = path.join(folder, 'examples/kubernetes/database.yaml')
         writeFileSync(file, own)
         await kubectl(['apply', '--filename', file])
-        await kubectl(['rollout', 'status', 'deployment/orders-db', '--namespace', database.name, '--timeout=90s'])
+        await kubectl(['rollout', 'status', 'deployment/orders-db', '--namespace', database.name, '--timeout=180s'])
       },
     })
   },

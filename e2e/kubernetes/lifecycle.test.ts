@@ -58,7 +58,7 @@ clusterTest('a Job ends within 10 s of its agent, with its recording sealed', as
   })
   const job = { apiVersion: 'batch/v1', kind: 'Job', metadata: { name: 'count' }, spec: { backoffLimit: 0, template } }
   await kubectl(['-n', shop.namespace, 'create', '-f', '-'], JSON.stringify(job))
-  await kubectl(['-n', shop.namespace, 'wait', '--for=condition=Complete', 'job/count', '--timeout=90s'])
+  await kubectl(['-n', shop.namespace, 'wait', '--for=condition=Complete', 'job/count', '--timeout=180s'])
   const [pod] = await podsOf('app=job')
   assert.ok(pod !== undefined)
   const agent = pod.status.containerStatuses?.[0]?.state.terminated
@@ -83,7 +83,7 @@ clusterTest('a CronJob’s pod is injected and recorded like any other', async (
     JSON.stringify({ apiVersion: 'batch/v1', kind: 'CronJob', metadata: { name: 'yearly' }, spec }),
   )
   await kubectl(['-n', shop.namespace, 'create', 'job', 'now', '--from=cronjob/yearly'])
-  await kubectl(['-n', shop.namespace, 'wait', '--for=condition=Complete', 'job/now', '--timeout=90s'])
+  await kubectl(['-n', shop.namespace, 'wait', '--for=condition=Complete', 'job/now', '--timeout=180s'])
   const [pod] = await podsOf('app=cron')
   assert.ok(pod !== undefined)
   await assertWhole(await closedSessions(pod.metadata.uid, 1), /select 11 as eleven/)
@@ -99,7 +99,7 @@ clusterTest('a rolling update in the middle of a transaction leaves whole record
     spec: { replicas: 1, selector: { matchLabels: { app: 'rolling' } }, template },
   }
   await kubectl(['-n', shop.namespace, 'create', '-f', '-'], JSON.stringify(deployment))
-  await kubectl(['-n', shop.namespace, 'rollout', 'status', 'deployment/rolling', '--timeout=60s'])
+  await kubectl(['-n', shop.namespace, 'rollout', 'status', 'deployment/rolling', '--timeout=180s'])
   const [first] = await podsOf('app=rolling')
   assert.ok(first !== undefined)
   await eventually('the transaction is open', async () =>
@@ -108,8 +108,8 @@ clusterTest('a rolling update in the middle of a transaction leaves whole record
       : null,
   )
   await kubectl(['-n', shop.namespace, 'rollout', 'restart', 'deployment/rolling'])
-  await kubectl(['-n', shop.namespace, 'rollout', 'status', 'deployment/rolling', '--timeout=60s'])
-  await kubectl(['-n', shop.namespace, 'wait', '--for=delete', `pod/${first.metadata.name}`, '--timeout=60s'])
+  await kubectl(['-n', shop.namespace, 'rollout', 'status', 'deployment/rolling', '--timeout=180s'])
+  await kubectl(['-n', shop.namespace, 'wait', '--for=delete', `pod/${first.metadata.name}`, '--timeout=180s'])
   await assertWhole(await closedSessions(first.metadata.uid, 1), /update orders set total/)
   assert.equal((await shop.query('select total from orders where id = 1')).trim(), '1.5', 'the transaction was rolled back')
   await kubectl(['-n', shop.namespace, 'delete', 'deployment', 'rolling', '--wait=false'])
@@ -120,7 +120,7 @@ clusterTest('an evicted pod leaves a whole recording', async () => {
   await inAgent(shop.namespace, 'evicted', ['sh', '-c', 'psql "$DATABASE_URL" -c "select 12 as twelve"'])
   const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name: 'evicted', namespace: shop.namespace } }
   await kubectl(['create', '--raw', `/api/v1/namespaces/${shop.namespace}/pods/evicted/eviction`, '-f', '-'], JSON.stringify(eviction))
-  await kubectl(['-n', shop.namespace, 'wait', '--for=delete', 'pod/evicted', '--timeout=60s'])
+  await kubectl(['-n', shop.namespace, 'wait', '--for=delete', 'pod/evicted', '--timeout=180s'])
   await assertWhole(await closedSessions(metadata.uid, 1), /select 12 as twelve/)
 })
 
@@ -131,7 +131,7 @@ clusterTest('an agent that ignores SIGTERM and speaks to its end leaves a whole 
   const { metadata } = await startAgent(shop.namespace, agentPod('stubborn', { command: ['sh', '-c', `${long} ${endless}`], spec }))
   await eventually('it speaks', async () => ((await recordings.sessionsOf(metadata.uid)).length > 3 ? true : null))
   const followed = ran('kubectl', ['-n', shop.namespace, 'logs', 'stubborn', '-c', 'steno', '--follow'])
-  await kubectl(['-n', shop.namespace, 'delete', 'pod', 'stubborn', '--timeout=90s'])
+  await kubectl(['-n', shop.namespace, 'delete', 'pod', 'stubborn', '--timeout=180s'])
   const { stdout: log } = await followed
   // It knows from its preStop hook how much of the grace period the agent has used.
   assert.match(log, /"withinMilliseconds":\d{4},"usedMilliseconds":1[3-7]\d{3},"msg":"stopping"/)

@@ -48,7 +48,7 @@ export function testAccess(world: () => PoliciesWorld): void {
 
     clusterTest('kubectl shows the rule and the remedy, and reaches what is open', async () => {
       const { namespace, people } = world()
-      await kubectl(['wait', '-n', namespace, 'pod/before', '--for=condition=Ready', '--timeout=60s'])
+      await kubectl(['wait', '-n', namespace, 'pod/before', '--for=condition=Ready', '--timeout=180s'])
       const as = ['-n', namespace, '--as', people.admin.user, '--as-group', 'system:authenticated']
       const inSidecar = await ran('kubectl', ['exec', ...as, 'before', '-c', 'steno', '--', 'env'])
       assert.match(inSidecar.stderr, /ExecSidecar: .* kubectl logs -c steno/)

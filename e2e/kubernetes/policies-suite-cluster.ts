@@ -114,7 +114,7 @@ export function testCluster(world: () => PoliciesWorld): void {
       assertAdmitted(
         await world().api.send({ method: 'POST', path: `/apis/networking.k8s.io/v1/namespaces/${name}/networkpolicies`, body: policy }),
       )
-      await kubectl(['delete', 'namespace', name, '--timeout=60s'])
+      await kubectl(['delete', 'namespace', name, '--timeout=180s'])
     })
   })
 

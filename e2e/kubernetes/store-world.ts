@@ -16,7 +16,7 @@ import { agentPod, databaseUser, inAgent, startAgent, type LivePod, type Shop } 
 
 const stenoNamespace = 'steno-system'
 /** Longer than control looks at a store that fails, and than a sidecar waits between two tries. */
-export const settleMillisecondsMax = 60_000
+export const settleMillisecondsMax = 120_000
 
 /** Null where pods cannot reach this process. */
 export async function addressForStores(): Promise<string | null> {

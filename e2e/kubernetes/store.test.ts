@@ -230,7 +230,7 @@ storeTest('control’s pod is deleted twice under load, and everything arrives',
     const soFar = sessions
     await eventually('agents speak', () => Promise.resolve(sessions > soFar ? true : null))
     await kubectl(['-n', 'steno-system', 'delete', 'pod', '-l', 'app.kubernetes.io/component=control', '--wait=false'])
-    await kubectl(['-n', 'steno-system', 'rollout', 'status', 'deployment/steno-control', '--timeout=90s'])
+    await kubectl(['-n', 'steno-system', 'rollout', 'status', 'deployment/steno-control', '--timeout=180s'])
   }
   isEnough = true
   await load
@@ -306,7 +306,7 @@ storeTest(
           const said = await speaker.shell(`${much} || true`)
           return said === '' ? null : said
         },
-        { withinMilliseconds: 90_000 },
+        { withinMilliseconds: 150_000 },
       )
       assert.match(failure, /steno could not record|server closed the connection/)
       // While nothing else is under way the session lives on.

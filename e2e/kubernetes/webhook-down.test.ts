@@ -24,7 +24,7 @@ clusterTest(
     const { replicas } = (await getJson<{ spec: { replicas: number } }>([...release, 'deployment', 'steno-webhook'])).spec
     await kubectl([...release, 'scale', 'deployment/steno-webhook', '--replicas=0'])
     try {
-      await kubectl([...release, 'wait', '--for=delete', 'pod', '-l', 'app.kubernetes.io/component=webhook', '--timeout=90s'])
+      await kubectl([...release, 'wait', '--for=delete', 'pod', '-l', 'app.kubernetes.io/component=webhook', '--timeout=180s'])
       // As its developer writes it: the admission policies see that nothing was injected.
       const bare = await refused(['-n', namespace, 'create', '-f', '-'], JSON.stringify(agentPod('bare')))
       assert.match(bare, /ValidatingAdmissionPolicy 'steno-/)
@@ -47,7 +47,7 @@ clusterTest(
       assert.equal((await inAgent(namespace, 'before', asked)).trim(), '1', 'a running agent notices nothing')
     } finally {
       await kubectl([...release, 'scale', 'deployment/steno-webhook', `--replicas=${replicas}`])
-      await kubectl([...release, 'rollout', 'status', 'deployment/steno-webhook', '--timeout=90s'])
+      await kubectl([...release, 'rollout', 'status', 'deployment/steno-webhook', '--timeout=180s'])
     }
     const events = await getJson<{ items: { message: string; reason: string }[] }>(['-n', namespace, 'events'])
     assert.ok(events.items.some(({ reason, message }) => reason === 'FailedCreate' && message.includes('steno')))

@@ -79,7 +79,7 @@ export async function createNamespace(
 export async function eventually<Value>(
   what: string,
   look: () => Promise<Value | null | undefined>,
-  { withinMilliseconds = 60_000 }: { readonly withinMilliseconds?: number } = {},
+  { withinMilliseconds = 120_000 }: { readonly withinMilliseconds?: number } = {},
 ): Promise<Value> {
   const until = performance.now() + withinMilliseconds
   let last: unknown = 'it never came'

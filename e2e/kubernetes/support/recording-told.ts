@@ -5,7 +5,7 @@ import { eventually, getJson, ran } from './kubectl.ts'
 
 const plugin = fileURLToPath(new URL('../../../bin/kubectl-steno', import.meta.url))
 /** Longer than a store may refuse before it is said, and than a sidecar waits between two words. */
-const toldMillisecondsMax = 90_000
+const toldMillisecondsMax = 150_000
 
 type Condition = { readonly type: string; readonly status: string; readonly reason: string; readonly message: string }
 type Asked = { readonly namespace: string; readonly pod: string; readonly policy: string }

@@ -137,7 +137,7 @@ export async function startRowKeeper(shop: Shop, name = 'keeper', { first = 0 }:
   listen()
   return {
     ...{ name, podUid: pod.metadata.uid, kept, refusals },
-    async untilGoesOn(withinMilliseconds = 60_000) {
+    async untilGoesOn(withinMilliseconds = 120_000) {
       const from = kept.length
       await eventually(
         'both workers go on',
@@ -157,7 +157,7 @@ export async function startRowKeeper(shop: Shop, name = 'keeper', { first = 0 }:
       logs?.kill('SIGKILL')
       const said = await kubectl(['-n', shop.namespace, 'logs', name, '-c', 'agent'])
       const acknowledged = [...said.matchAll(/^kept (\d+)$/gm)].map(([, number]) => Number(number))
-      await kubectl(['-n', shop.namespace, 'delete', 'pod', name, '--timeout=60s'])
+      await kubectl(['-n', shop.namespace, 'delete', 'pod', name, '--timeout=180s'])
       const rows = (await shop.query('select number from kept'))
         .split('\n')
         .filter((line) => line !== '')

@@ -129,7 +129,7 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
     },
     policy,
   ])
-  await kubectl(['-n', database.name, 'wait', '--for=condition=Ready', 'pod/orders-db', '--timeout=60s'])
+  await kubectl(['-n', database.name, 'wait', '--for=condition=Ready', 'pod/orders-db', '--timeout=180s'])
   const inDatabase = (...command: string[]): Promise<string> => kubectl(['-n', database.name, 'exec', 'orders-db', '--', ...command])
   await eventually('the shop’s database answers', () =>
     inDatabase('psql', '-h', '/tmp', '-U', 'postgres', '-d', 'shop', '-qc', 'select from orders'),

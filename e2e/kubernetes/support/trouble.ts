@@ -41,7 +41,7 @@ export function deploymentPart(
       return (await Promise.all(found)).flat()
     },
     async untilBack() {
-      await kubectl(['-n', namespace, 'rollout', 'status', `deployment/${deployment}`, '--timeout=90s'])
+      await kubectl(['-n', namespace, 'rollout', 'status', `deployment/${deployment}`, '--timeout=180s'])
     },
   }
 }
