@@ -6,11 +6,14 @@ SYSTEM_PATH := $(PATH)
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 STENO_FUZZ_SECONDS ?= 600
 STENO_KILLS ?= 200
+STENO_CONVERSATIONS ?= 150
 # Tests also wait, so one more than the cores that they are timed on.
 TEST_CONCURRENCY ?= 3
 # Those of e2e/kubernetes want a cluster with steno in it, which `make e2e` makes; `make kills` and `make fuzz` run what they are named after.
 SLOW_TEST_FILES := ./docs/commands.test.ts ./e2e/memory/memory.test.ts ./e2e/replay/million.test.ts ./e2e/run/programs.test.ts ./e2e/search/size.test.ts \
   ./e2e/stored/received-is-stored.test.ts
+# Of `make test`, but with a third of the random conversations.
+LONGER_TEST_FILES := ./e2e/notices-nothing/notices-nothing.test.ts
 OTHER_TEST_FILES := ./e2e/nothing-lost/random-instants.test.ts ./e2e/fuzz/mutator.test.ts
 FOUND_TEST_FILES = $(shell find . -name node_modules -prune -o -path ./.cache -prune -o -path ./dist -prune -o -path ./e2e/kubernetes -prune -o -name '*.test.ts' -print | sort)
 TEST_FILES ?= $(filter-out $(SLOW_TEST_FILES) $(OTHER_TEST_FILES),$(FOUND_TEST_FILES))
@@ -51,9 +54,9 @@ test-again: setup ## Run again the files with a test that failed in the last `ma
 	@test -s $(FAILED_TESTS) || { echo 'No file of the last `make test` failed.' >&2; exit 1; }
 	@$(NODE_TEST) $(call report_in,$(FAILED_TESTS)-again) $$(cut -d: -f1 $(FAILED_TESTS) | sort -u) || $(call tell_failed_in,$(FAILED_TESTS)-again)
 
-test-slow: setup ## Run the tests that take minutes: large results, stores and recordings, kills at level stored, programs of other languages, every command of the documentation
+test-slow: setup ## Run the tests that take minutes: large results, stores and recordings, kills at level stored, programs of other languages, more random conversations, every command of the documentation
 	@mkdir -p .cache
-	@$(NODE_TEST) $(call report_in,$(FAILED_TESTS)-slow) $(SLOW_TEST_FILES) || $(call tell_failed_in,$(FAILED_TESTS)-slow)
+	@STENO_CONVERSATIONS=$(STENO_CONVERSATIONS) $(NODE_TEST) $(call report_in,$(FAILED_TESTS)-slow) $(SLOW_TEST_FILES) $(LONGER_TEST_FILES) || $(call tell_failed_in,$(FAILED_TESTS)-slow)
 
 check: setup ## Everything else that a change must pass, cheapest first
 	tsc --noEmit

@@ -1,6 +1,7 @@
 // Goal: the client notices nothing. Method: random conversations over all message kinds, right and wrong ones, are held directly and
 // through steno with databases that are the same, in random pieces with random pauses, and all that comes back is compared byte for byte,
-// apart from process ids, keys and times. A failure names its seed; STENO_SEED=n runs that one again.
+// apart from process ids, keys and times. STENO_CONVERSATIONS says how many (50; `make test-slow` 150). A failure names its seed; STENO_SEED=n
+// runs that one again.
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import test, { after, before, suite } from 'node:test'
@@ -14,7 +15,7 @@ import { createRandom, seedsToRun } from './random.ts'
 import { connectRaw, type RawOptions } from './raw-client.ts'
 import { authenticationOk, comparable, talk, withoutExchange, type Heard } from './talk.ts'
 
-const conversationCount = Number(process.env['STENO_CONVERSATIONS'] ?? 150)
+const conversationCount = Number(process.env['STENO_CONVERSATIONS'] ?? 50)
 /** At level `stored` each answer waits for the store's disk: fewer conversations say as much. */
 const ways = [
   { mode: 'custody', level: 'results', conversations: conversationCount },
