@@ -66,6 +66,8 @@ export type FromSealer =
 
 export type ToSealer =
   | { readonly kind: 'stop' }
+  /** End at once, whatever is left: nobody waits any more. */
+  | { readonly kind: 'end' }
   /** Seal what is there now, whatever its age and size. */
   | { readonly kind: 'ship' }
   /** Agents wait for what is in the spool now: seal and store it at once. Answered by `stored-to`. */

@@ -1,5 +1,5 @@
-// Goal: the end never says that all is stored when it is not. Method: a sealing thread that fails before it has begun, since the recorder's key
-// cannot be used.
+// Goal: the end never says that all is stored when it is not, and takes nobody along. Method: a sealing thread that fails before it has begun, since the
+// recorder's key cannot be used, and one whose store is none.
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,22 +7,25 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
+import { Worker } from 'node:worker_threads'
 import { createLog } from '../../base/log.ts'
 import { createMeter } from '../meter.ts'
 import { defaultSegmentLimits } from '../settings.ts'
 import { createSharedSpoolPosition, spoolPosition } from '../spool/spool-position.ts'
 import { createSealing } from './sealing.ts'
 
-/** A recorder's sealing whose thread fails whenever it is started. */
-function failing(t: TestContext) {
+/** A recorder's sealing whose thread fails whenever it is started, or cannot store anything. */
+function failing(t: TestContext, what: 'thread' | 'store' = 'thread') {
   const folder = mkdtempSync(join(tmpdir(), 'steno-sealing-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
-  writeFileSync(join(folder, 'recorder-key.pem'), 'no key', { mode: 0o600 })
+  if (what === 'thread') writeFileSync(join(folder, 'recorder-key.pem'), 'no key', { mode: 0o600 })
+  else writeFileSync(join(folder, 'store'), 'no folder')
   const shared = createSharedSpoolPosition()
   const position = spoolPosition(shared)
   position.writtenBytes = 1
   let failures = 0
-  const log = Object.assign(createLog({ level: 'silent' }), { error: () => void failures++ })
+  const failed = (): void => void failures++
+  const log = Object.assign(createLog({ level: 'silent' }), { error: failed, warn: failed })
   const sealing = createSealing({
     work: {
       storeUrl: pathToFileURL(join(folder, 'store')).href,
@@ -65,3 +68,20 @@ test('the end does not wait for a thread that waits for traffic: it starts one',
   sealing.follow()
   assert.equal(await sealing.stop({ waitMilliseconds: 600_000, hurried: failed() }), false)
 })
+
+test(
+  'a thread that is given up ends itself: ended from outside inside a call of zlib it takes the process along',
+  { timeout: 120_000 },
+  async (t) => {
+    const { sealing, failed } = failing(t, 'store')
+    const threads: number[] = []
+    t.mock.method(Worker.prototype, 'terminate', function (this: Worker) {
+      threads.push(this.threadId)
+      return Promise.resolve(0)
+    })
+    sealing.wake()
+    await failed()
+    assert.equal(await sealing.stop({ waitMilliseconds: 10 }), false)
+    assert.deepEqual(threads, [-1], 'it has exited')
+  },
+)

@@ -14,6 +14,8 @@ import { createDeferredStart } from './deferred-start.ts'
 import type { FromSealer, SealingStart, SealingWork, ToSealer } from './messages.ts'
 
 const restartMilliseconds = 1_000
+/** A step is a segment, which is compressed within some 50 ms. */
+const endMillisecondsMax = 2_000
 /** How often a thread that ended for want of work is woken to say in the ledger that the recorder lives. A minute less than is promised. */
 const heartbeatWakeMilliseconds = 4 * 60_000
 /** Young objects die fast here; a small nursery keeps the thread's memory small. */
@@ -178,8 +180,21 @@ export function createSealing({
       timer.abort()
       if (inTime) return true
       stopped = true
-      await worker?.terminate()
+      if (worker !== null) await endThread(worker)
       return false
     },
   }
+}
+
+/**
+ * Lets the thread end itself, between two steps. Ended from outside in the middle of a call to zlib, Node aborts the whole process ("close before
+ * init" in node_zlib.cc, seen with Node 24.21).
+ */
+async function endThread(thread: Worker): Promise<void> {
+  const timer = new AbortController()
+  const ended = new Promise((resolve) => void thread.once('exit', resolve))
+  thread.postMessage({ kind: 'end' } satisfies ToSealer)
+  await Promise.race([ended, sleep(endMillisecondsMax, undefined, { signal: timer.signal })])
+  timer.abort()
+  await thread.terminate()
 }

@@ -76,6 +76,8 @@ port.on('message', (message: ToSealer) => {
       stop = true
       raisePriority()
       break
+    case 'end':
+      process.exit()
     case 'ship':
       shipAsked = true
       break
