@@ -1,5 +1,5 @@
 /**
- * The handle below a socket, plain or TLS: read into one buffer, written without a stream in between.
+ * The handle below a socket, plain or TLS, read into one buffer without a stream in between; `handle-writer.ts` writes it.
  *
  * What this relies on is not public; `handleOf` looks for it and gives null where something is missing (docs/decisions/private-handle.md).
  */
@@ -57,16 +57,6 @@ export function startReading(handle: StreamHandle, socket: net.Socket): void {
   handle.reading = true
   const error = handle.readStart()
   if (error !== 0) socket.destroy(systemError('read', error))
-}
-
-/** A request for writes to this socket. `onCompleted` is told of one that went on behind the call; a failed one destroys the socket. */
-export function createWriteRequest(socket: net.Socket, onCompleted: () => void): WriteRequest {
-  const request = new streamBinding!.WriteWrap()
-  request.oncomplete = (status, _handle, message) => {
-    if (status < 0) socket.destroy(systemError('write', status, message))
-    else onCompleted()
-  }
-  return request
 }
 
 /** Stops reading, and notes it where the socket itself does. */

@@ -7,16 +7,8 @@
  */
 import type net from 'node:net'
 import tls from 'node:tls'
-import {
-  createWriteRequest,
-  startReading,
-  stopReading,
-  streamBinding,
-  systemError,
-  takeOverReading,
-  type StreamHandle,
-  type WriteRequest,
-} from '../base/stream-handle.ts'
+import { HandleWriter } from '../base/handle-writer.ts'
+import { startReading, stopReading, takeOverReading, type StreamHandle } from '../base/stream-handle.ts'
 import type { OnBytes, OpenedEnd, TunnelEnd } from './tunnel-end.ts'
 
 /** One record of TLS: as much as the cipher's side reads at once. */
@@ -32,9 +24,7 @@ export class HandleEnd implements TunnelEnd {
   readonly #handle: StreamHandle
   /** A TLS handle has enciphered what it was given when the call returns; the kernel may still read from it. */
   readonly #isTls: boolean
-  #request: WriteRequest
-  /** One that has completed is free again only once its own callback has returned. */
-  #otherRequest: WriteRequest
+  readonly #writer: HandleWriter
   #isWriting = false
   #lent: Buffer | null = null
   #waiting: Uint8Array | null = null
@@ -51,8 +41,7 @@ export class HandleEnd implements TunnelEnd {
     this.socket = socket
     this.#handle = handle
     this.#isTls = socket instanceof tls.TLSSocket
-    this.#request = createWriteRequest(socket, () => this.#completed())
-    this.#otherRequest = createWriteRequest(socket, () => this.#completed())
+    this.#writer = new HandleWriter(socket, handle, () => this.#completed())
     socket.once('close', () => {
       this.#isClosed = true
       this.#waiting = null
@@ -99,18 +88,8 @@ export class HandleEnd implements TunnelEnd {
       given = buffer.length === bytes.length ? buffer : buffer.subarray(0, bytes.length)
       this.#lent = buffer
     }
-    const error = this.#handle.writeBuffer(this.#request, given)
-    if (error !== 0) {
-      this.#giveBack()
-      this.socket.destroy(systemError('write', error))
-    } else if (streamBinding!.streamBaseState[streamBinding!.kLastWriteWasAsync] === 0) {
-      this.#giveBack()
-    } else {
-      this.#isWriting = true
-      const used = this.#request
-      this.#request = this.#otherRequest
-      this.#otherRequest = used
-    }
+    this.#isWriting = this.#writer.write(given)
+    if (!this.#isWriting) this.#giveBack()
   }
 
   #giveBack(): void {

@@ -6,16 +6,8 @@
  */
 import type net from 'node:net'
 import tls from 'node:tls'
-import {
-  createWriteRequest,
-  startReading,
-  stopReading,
-  streamBinding,
-  systemError,
-  takeOverReading,
-  type StreamHandle,
-  type WriteRequest,
-} from '../base/stream-handle.ts'
+import { HandleWriter } from '../base/handle-writer.ts'
+import { startReading, stopReading, takeOverReading, type StreamHandle } from '../base/stream-handle.ts'
 import type { OnBytes, PauseReason, Peer } from './peer.ts'
 
 /** What may be held for a peer that does not take it before `forward` says so: that of Node's own sockets. */
@@ -27,9 +19,7 @@ export class HandlePeer implements Peer {
   readonly #handle: StreamHandle
   /** A TLS handle has enciphered or copied what it was given by the time that the call returns, but takes one write at a time. */
   readonly #letsGoAtOnce: boolean
-  #request: WriteRequest
-  /** Takes turns with `#request`: one that has completed is free again only once its own callback has returned. */
-  #otherRequest: WriteRequest
+  readonly #writer: HandleWriter
   /** Handed to the handle and not completed. Held here, since nothing else keeps it from the garbage collector. */
   #flying: Uint8Array | Uint8Array[] | null = null
   #flyingBytes = 0
@@ -51,8 +41,7 @@ export class HandlePeer implements Peer {
     this.socket = socket
     this.#handle = handle
     this.#letsGoAtOnce = socket instanceof tls.TLSSocket
-    this.#request = createWriteRequest(socket, () => this.#completed())
-    this.#otherRequest = createWriteRequest(socket, () => this.#completed())
+    this.#writer = new HandleWriter(socket, handle, () => this.#completed())
     socket.once('close', () => {
       this.#closed = true
       this.#flying = null
@@ -125,17 +114,9 @@ export class HandlePeer implements Peer {
   }
 
   #write(bytes: Uint8Array | Uint8Array[], length: number): void {
-    const error = Array.isArray(bytes) ? this.#handle.writev(this.#request, bytes, true) : this.#handle.writeBuffer(this.#request, bytes)
-    if (error !== 0) {
-      this.socket.destroy(systemError('write', error))
-      return
-    }
-    if (streamBinding!.streamBaseState[streamBinding!.kLastWriteWasAsync] === 0) return
+    if (!this.#writer.write(bytes)) return
     this.#flying = bytes
     this.#flyingBytes = length
-    const used = this.#request
-    this.#request = this.#otherRequest
-    this.#otherRequest = used
   }
 
   #completed(): void {
