@@ -10,8 +10,8 @@ STENO_CONVERSATIONS ?= 150
 # Tests also wait, so one more than the cores that they are timed on.
 TEST_CONCURRENCY ?= 3
 # Those of e2e/kubernetes want a cluster with steno in it, which `make e2e` makes; `make kills` and `make fuzz` run what they are named after.
-SLOW_TEST_FILES := ./docs/commands.test.ts ./e2e/memory/memory.test.ts ./e2e/replay/million.test.ts ./e2e/run/programs.test.ts ./e2e/search/size.test.ts \
-  ./e2e/stored/received-is-stored.test.ts
+SLOW_TEST_FILES := ./docs/commands.test.ts ./e2e/failures/agents.test.ts ./e2e/memory/memory.test.ts ./e2e/pod/lifecycle.test.ts ./e2e/replay/million.test.ts \
+  ./e2e/rerun/against.test.ts ./e2e/run/programs.test.ts ./e2e/search/size.test.ts ./e2e/stored/received-is-stored.test.ts ./e2e/traces/endpoint-fails.test.ts
 # Of `make test`, but with a third of the random conversations.
 LONGER_TEST_FILES := ./e2e/notices-nothing/notices-nothing.test.ts
 OTHER_TEST_FILES := ./e2e/nothing-lost/random-instants.test.ts ./e2e/fuzz/mutator.test.ts
@@ -54,7 +54,7 @@ test-again: setup ## Run again the files with a test that failed in the last `ma
 	@test -s $(FAILED_TESTS) || { echo 'No file of the last `make test` failed.' >&2; exit 1; }
 	@$(NODE_TEST) $(call report_in,$(FAILED_TESTS)-again) $$(cut -d: -f1 $(FAILED_TESTS) | sort -u) || $(call tell_failed_in,$(FAILED_TESTS)-again)
 
-test-slow: setup ## Run the tests that take minutes: large results, stores and recordings, kills at level stored, programs of other languages, more random conversations, every command of the documentation
+test-slow: setup ## Run the tests that take minutes: large results, stores and recordings, kills at level stored, ends that take long, agents and endpoints that fail, programs of other languages, more random conversations, every command of the documentation
 	@mkdir -p .cache
 	@STENO_CONVERSATIONS=$(STENO_CONVERSATIONS) $(NODE_TEST) $(call report_in,$(FAILED_TESTS)-slow) $(SLOW_TEST_FILES) $(LONGER_TEST_FILES) || $(call tell_failed_in,$(FAILED_TESTS)-slow)
 
