@@ -286,41 +286,6 @@ test('a recording that goes on while it is verified gives no finding', async () 
   }
 })
 
-test('beside many recorders at work what is asked of the store grows with their number, not with its square', async () => {
-  const askedFor = async (recorders: number): Promise<number> => {
-    const store = createMemoryStore()
-    const sessionOf = new Map<string, string>()
-    for (let seed = 1; seed <= recorders; seed++) {
-      const recorder = await createTestRecorder(store, { seed })
-      sessionOf.set(testKey(seed).id, await recorder.record([{ statements: 1 }]))
-    }
-    const listed = new Set<string>()
-    /** Each recorder enters what it stored only after the list has come to it. */
-    const isEntered = (objectKey: string): boolean => {
-      const [, recorder = '', number = ''] = /^ledger\/(\w+)\/(\d+)/.exec(objectKey) ?? []
-      return Number(number) <= 1 || listed.has(sessionOf.get(recorder)!)
-    }
-    let asked = 0
-    const working: MemoryStore = {
-      ...store,
-      get: async (objectKey) => (asked++, isEntered(objectKey) ? store.get(objectKey) : null),
-      head: async (objectKey) => (asked++, isEntered(objectKey) ? store.head(objectKey) : null),
-      range: async (objectKey, ...between) => (asked++, isEntered(objectKey) ? store.range(objectKey, ...between) : null),
-      async *list(prefix) {
-        for await (const object of store.list(prefix)) {
-          if (!isEntered(object.key)) continue
-          for (const session of sessionOf.values()) if (object.key.includes(session)) listed.add(session)
-          yield object
-        }
-      },
-    }
-    assert.deepEqual(await findingsOf(working, { recorders: [...sessionOf.keys()] }), [])
-    return asked
-  }
-  const [few, many] = [await askedFor(20), await askedFor(80)]
-  assert.ok(many <= 5 * few, `${few} for 20 recorders, ${many} for 80`)
-})
-
 // What the ledger and its signatures are for: each of these is whole, plausible and in one case even signed.
 test('an object exchanged for a sound one of the same length is known by its digest', async () => {
   const { store, session } = await createWorld()

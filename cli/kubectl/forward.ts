@@ -25,7 +25,11 @@ const auditorRemedy =
 /** Runs the rest of its arguments until standard input ends; its own output is closed, so that only kubectl holds it. */
 const guardScript = '"$0" "$@" </dev/null & child=$!; exec >&- 2>&-; read -r _; kill "$child" 2>/dev/null; wait "$child"'
 
-export type ForwardOptions = ContextOptions & { readonly stenoNamespace: string; readonly unheardMilliseconds?: number }
+export type ForwardOptions = ContextOptions & {
+  readonly stenoNamespace: string
+  /** Whoever leaves without an answer after so long takes kubectl along (20 s). */
+  readonly unheardMilliseconds?: number
+}
 export type Forward = AsyncDisposable & {
   /** `http://127.0.0.1:PORT` */
   readonly origin: string

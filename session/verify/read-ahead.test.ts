@@ -23,13 +23,13 @@ function counting(store: MemoryStore) {
     counts.atOnce--
     return value
   }
-  const store_: MemoryStore = {
+  const counted: MemoryStore = {
     ...store,
     head: (name) => (counts.heads++, slow(store.head(name))),
     get: (name) => (counts.gets++, slow(store.get(name))),
     range: (name, start, end) => (counts.ranges++, slow(store.range(name, start, end))),
   }
-  return { store: store_, counts }
+  return { store: counted, counts }
 }
 
 test('what is listed is read once, several at a time, whatever is asked of it then', async () => {

@@ -6,12 +6,10 @@
 import { checkStatementLine } from '../../../cli/statement-line.ts'
 import { lossesPrefix, nameOf } from '../../../session/object-keys.ts'
 import { inOrder } from '../../../session/in-order.ts'
+import { sessionsAtOnce } from '../../../session/list-sessions.ts'
 import { listSessions, readStatements, type SessionSummary } from '../../../session/read-session.ts'
 import { findRecorderLoss, type ReadLoss } from '../../../session/recorder-loss.ts'
 import { openStore } from '../../../session/stores/open-store.ts'
-
-/** As many requests wait for control. */
-const sessionsAtOnce = 8
 
 export type Account = {
   /** Texts, in the order of the sessions. */
